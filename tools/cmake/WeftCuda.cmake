@@ -1,0 +1,17 @@
+# Finds nvcc and enables CUDA, or says that the cuda device is left out.
+set(WEFT_WITH_CUDA OFF)
+if(WEFT_CUDA)
+  include(CheckLanguage)
+  # The list comes from the project, never from the GPU in the build machine.
+  set(CMAKE_CUDA_ARCHITECTURES OFF)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    enable_language(CUDA)
+    find_package(CUDAToolkit REQUIRED)
+    set(CMAKE_CUDA_STANDARD 20)
+    set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+    set(WEFT_WITH_CUDA ON)
+  else()
+    message(STATUS "cuda: left out (no nvcc found; install the CUDA Toolkit and configure again to have it)")
+  endif()
+endif()
