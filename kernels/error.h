@@ -29,7 +29,7 @@ class UsageError : public Error {
 }  // namespace weft
 
 /// Weft's own invariants. Not for bad input, which deserves a sentence of its own.
-#define WEFT_CHECK(condition, message)                                                             \
-  do {                                                                                             \
+#define WEFT_CHECK(condition, message)                                                                 \
+  do {                                                                                                 \
     if (!(condition)) ::weft::fail_at(__FILE__, __LINE__, std::string(message) + " (" #condition ")"); \
   } while (false)

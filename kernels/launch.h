@@ -1,18 +1,12 @@
 #pragma once
-// launch(kernel, config, args...) stands in for kernel<<<...>>>(args...) and is the same on both targets. Every launch is
-// checked: an error is a weft::Error that names the kernel's configuration.
+// launch(kernel, config, args...) stands in for kernel<<<...>>>(args...) and is the same on both targets. Every launch
+// is checked: an error is a weft::Error that names the kernel's configuration.
 
 #include <source_location>
 #include <utility>
 
+#include "kernels/catalogue.h"  // Stream
 #include "kernels/target.h"
-
-namespace weft {
-
-/// A cudaStream_t on cuda; ignored on simt, where a launch has finished when it returns.
-using Stream = void*;
-
-}  // namespace weft
 
 namespace weft::WEFT_TARGET {
 
@@ -40,7 +34,8 @@ struct Kernel {
 template <class... Parameters, class... Args>
 void launch(void (*kernel)(Parameters...), const LaunchConfig& config, Args&&... args) {
   const auto where = std::source_location::current();
-  if (config.shared_bytes > 48 * 1024) prepare_shared(reinterpret_cast<const void*>(kernel), config.shared_bytes, config, where);
+  if (config.shared_bytes > 48 * 1024)
+    prepare_shared(reinterpret_cast<const void*>(kernel), config.shared_bytes, config, where);
   kernel<<<config.grid, config.block, config.shared_bytes, static_cast<cudaStream_t>(config.stream)>>>(
       static_cast<Parameters>(std::forward<Args>(args))...);
   check_launch(cudaGetLastError(), config, where);
@@ -58,8 +53,7 @@ __device__ T* dynamic_shared() {
 /// Runs `kernel` over the whole grid on the SIMT machine and returns when it has finished.
 template <class... Parameters, class... Args>
 void launch(void (*kernel)(Parameters...), const LaunchConfig& config, Args&&... args) {
-  run_grid(config.grid, config.block, config.shared_bytes,
-           [&]() { kernel(static_cast<Parameters>(args)...); });
+  run_grid(config.grid, config.block, config.shared_bytes, [&]() { kernel(static_cast<Parameters>(args)...); });
 }
 
 /// The block's dynamic shared memory.

@@ -1,7 +1,7 @@
 #pragma once
-// One kernel source, two targets. nvcc compiles a .cu file for the GPU (target `cuda`), the C++ compiler compiles the very
-// same file for the SIMT machine (target `simt`). Both live in one program, so whatever is compiled per target sits in
-// namespace weft::WEFT_TARGET: weft::cuda or weft::simt.
+// One kernel source, two targets. nvcc compiles a .cu file for the GPU (target `cuda`), the C++ compiler compiles the
+// very same file for the SIMT machine (target `simt`). Both live in one program, so whatever is compiled per target
+// sits in namespace weft::WEFT_TARGET: weft::cuda or weft::simt.
 
 #if defined(__CUDACC__)
 #define WEFT_TARGET cuda

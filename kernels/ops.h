@@ -1,0 +1,127 @@
+#pragma once
+// Extents, scalars and operands of every op: the one list that kernels/, the graph (core/) and the devices agree on.
+// Operands stand in the order inputs, (in-out), outputs. "[...]" is optional. Layout is NHWC, filters (K, R, S, C),
+// dense.
+//
+//   op                         operands                                                        extents
+//   gemm                       a, b, [bias], y                                                 Gemm
+//   im2col                     x, columns                                                      Conv2d
+//   col2im                     dcolumns, dx                                                    Conv2d
+//   conv2d                     x, weight, [bias], y                                            Conv2d
+//   conv2d_backward_data       dy, weight, dx                                                  Conv2d
+//   conv2d_backward_filter     x, dy, dweight                                                  Conv2d
+//   bias_add                   x, bias, y                                                      Rows
+//   bias_backward              dy, dbias                                                       Rows
+//   relu                       x, y                                                            Elements
+//   relu_backward              dy, y, dx                                                       Elements
+//   add                        a, b, y                                                         Elements
+//   max_pool                   x, y, index (int32: h * W + w of the maximum, first one wins)   Pool
+//   max_pool_backward          dy, index, dx                                                   Pool
+//   avg_pool                   x, y                                                            Pool
+//   avg_pool_backward          dy, dx                                                          Pool
+//   global_avg_pool            x (N, H, W, C), y (N, C)                                        Pool (N, H, W, C alone)
+//   global_avg_pool_backward   dy, dx                                                          Pool
+//   batch_norm_train           x, weight, bias, running_mean*, running_var*, y, save_mean, save_invstd   BatchNorm
+//   batch_norm_eval            x, weight, bias, running_mean, running_var, y                   BatchNorm
+//   batch_norm_train_backward  dy, x, weight, save_mean, save_invstd, dx, dweight, dbias       BatchNorm
+//   batch_norm_eval_backward   dy, x, weight, running_mean, running_var, dx, dweight, dbias    BatchNorm
+//   softmax, log_softmax       x, y                                                            Rows
+//   softmax_backward           dy, y, dx                                                       Rows
+//   log_softmax_backward       dy, y, dx                                                       Rows
+//   cross_entropy              logits, labels (N) int32, loss (1), lse (N)                     Rows
+//   cross_entropy_backward     dloss (1), logits, labels, lse, dlogits                         Rows
+//   dropout                    x, y                                                            Dropout
+//   dropout_backward           dy, dx                                                          Dropout
+//   concat                     x0 ... x7 (rows, C_i), y (rows, sum C_i)                        Concat
+//   concat_backward            dy, dx0 ... dx7                                                 Concat
+//   fill                       y                                                               Elements; scalar value
+//   scale                      x, y                                                            Elements; scalar factor
+//   sum                        x, y (1)                                                        Elements
+//   cast                       x, y                                                            Cast
+//   sgd_step                   weight*, dweight, velocity*                                     SgdStep
+// (* in-out)
+
+#include <cstdint>
+
+namespace weft::extents {
+
+/// y (M, N) = alpha op(a) op(b) + beta y [+ bias (N)]; a is (M, K), or (K, M) where trans_a; b is (K, N), or (N, K)
+/// where trans_b. Scalars: alpha, beta. y is in-out where beta is not 0, and is not read where it is 0.
+struct Gemm {
+  enum : int { M, N, K, trans_a, trans_b, has_bias, kCount };
+  enum : int { alpha, beta };
+};
+
+/// y (N, P, Q, K) = x (N, H, W, C) * weight (K, R, S, C) [+ bias (K)], P = (H + 2 pad_h - dilation_h (R - 1) - 1) /
+/// stride_h + 1. columns is (N P Q, R S C). groups is 1; anything else is refused.
+struct Conv2d {
+  enum : int {
+    N,
+    H,
+    W,
+    C,
+    K,
+    R,
+    S,
+    stride_h,
+    stride_w,
+    pad_h,
+    pad_w,
+    dilation_h,
+    dilation_w,
+    groups,
+    has_bias,
+    kCount
+  };
+};
+
+/// Windows of R x S over x (N, H, W, C), y (N, P, Q, C). P and Q are given, for torch's ceil_mode rounds them up: a
+/// window then hangs over the padded picture and is clipped. Max: padding counts as minus infinity. Average: the
+/// divisor counts padding but not what hangs over, as torch's count_include_pad = True.
+struct Pool {
+  enum : int { N, H, W, C, R, S, stride_h, stride_w, pad_h, pad_w, P, Q, kCount };
+};
+
+/// x is (rows, C).
+struct Rows {
+  enum : int { rows, C, kCount };
+};
+
+struct Elements {
+  enum : int { n, kCount };
+  enum : int { value = 0, factor = 0 };
+};
+
+/// x is (rows, C). Train: biased variance normalises; running_var takes the unbiased one with weight momentum, as torch
+/// does. save_invstd = 1 / sqrt(var + eps). Scalars: eps, momentum.
+struct BatchNorm {
+  enum : int { rows, C, kCount };
+  enum : int { eps, momentum };
+};
+
+/// y[i] = x[i] / (1 - p) where bit i is kept, else 0. The 32-bit number of element i is word i % 4 of
+/// philox4x32_10(seed, subsequence = op * 2^32 + step, block = i / 4); it is kept where the number is at least round(p
+/// * 2^32).
+struct Dropout {
+  enum : int { n, seed, op, step, kCount };
+  enum : int { p };
+};
+
+/// Along the last axis; `count` inputs of C0 ... C7 channels.
+struct Concat {
+  enum : int { rows, count, C0, kMaxInputs = 8, kCount = C0 + kMaxInputs };
+};
+
+/// From and to are DTypes as integers. bfloat16 and float16 round to nearest even.
+struct Cast {
+  enum : int { n, from, to, kCount };
+};
+
+/// torch.optim.SGD: g = dweight + weight_decay * weight; velocity = momentum * velocity + g;
+/// weight -= lr * (nesterov ? g + momentum * velocity : velocity). Velocity starts at 0.
+struct SgdStep {
+  enum : int { n, nesterov, kCount };
+  enum : int { lr, momentum, weight_decay };
+};
+
+}  // namespace weft::extents

@@ -1,0 +1,23 @@
+#pragma once
+// The references: every op in double precision, written for clarity, compiled once. Each takes (problem, operands,
+// magnitudes) as Op::reference documents. A rung is judged by these, so they share no code with any kernel.
+
+#include "kernels/catalogue.h"
+
+namespace weft::reference {
+
+using Reference = void(const Problem&, double* const* operands, double* const* magnitudes);
+
+Reference gemm;
+Reference im2col, col2im, conv2d, conv2d_backward_data, conv2d_backward_filter;
+Reference bias_add, bias_backward;
+Reference relu, relu_backward, add;
+Reference max_pool, max_pool_backward, avg_pool, avg_pool_backward, global_avg_pool, global_avg_pool_backward;
+Reference batch_norm_train, batch_norm_eval, batch_norm_train_backward, batch_norm_eval_backward;
+Reference softmax, softmax_backward, log_softmax, log_softmax_backward;
+Reference cross_entropy, cross_entropy_backward;
+Reference dropout, dropout_backward;
+Reference concat, concat_backward;
+Reference fill, scale, sum, cast, sgd_step;
+
+}  // namespace weft::reference
