@@ -98,9 +98,9 @@ struct Op {
   Signature (*signature)(const Problem&);
   /// Throws weft::Error with the extents in it where a call makes no sense; null: every call does.
   void (*check)(const Problem&);
-  /// The truth, in double precision. Operands are doubles in the signature's order; outputs are written. magnitudes[i]
-  /// (same length as output i) receives sum |terms|, what rounding is relative to; where it is left NaN, |exact| stands
-  /// for it.
+  /// The truth, in double precision. Operands are doubles in the signature's order, null where left out; outputs are
+  /// written. magnitudes[i] belongs to operands[i] (the same length; null where that is an input) and receives
+  /// sum |terms|, what rounding is relative to; where it is left NaN, |exact| stands for it. `magnitudes` is never null.
   void (*reference)(const Problem&, double* const* operands, double* const* magnitudes);
   double (*flops)(const Problem&);
   double (*bytes)(const Problem&);  ///< the fewest: each input read once, each output written once
@@ -113,6 +113,9 @@ struct Op {
   /// Picks a rung for a call, by its index: the launcher's choice. `capability` is 0 on simt. null: the last rung that
   /// can.
   int (*choose)(const Problem&, int capability) = nullptr;
+  /// True where small integers in give the reference's result exactly, rounded once to the output's type: sums,
+  /// products and copies. The tests then run every rung a second time on integers and demand equality.
+  bool exact_on_integers = false;
 };
 
 /// What of `op` can run this call on a device of this capability: the rung's index by `choose`, or -1 where none can.
