@@ -1,0 +1,36 @@
+#pragma once
+// Passes: each takes a graph and gives another, and can be printed before and after.
+
+#include <string>
+#include <vector>
+
+#include "core/graph.h"
+
+namespace weft {
+
+/// The graph plus the nodes that compute the gradient of the marked output `loss` (shape (1)) with respect to each
+/// parameter that requires one and is reached. The gradient of parameter p is the output marked "grad.<p's name>"; of
+/// the inputs named in `also`, "grad.<input>" too. Throws Error where an op on the way has no gradient.
+Graph with_gradients(const Graph& graph, std::string_view loss, const std::vector<std::string>& also = {});
+
+/// The graph for prediction: batch norm uses its running statistics, dropout is gone, and what `outputs` do not need is
+/// gone.
+Graph for_inference(const Graph& graph, const std::vector<std::string>& outputs);
+
+/// Without nodes that no marked output (and no update of a state) needs.
+Graph without_dead_nodes(const Graph& graph);
+
+/// The graph for another batch size: the inputs' first extent, and all that follows, inferred again.
+Graph with_batch(const Graph& graph, std::int64_t batch);
+
+/// Graphviz. Layers are clusters; an edge carries its shape.
+std::string to_dot(const Graph& graph);
+
+/// One line a node: name, op, input shapes -> output shapes.
+std::string to_text(const Graph& graph);
+
+/// The table of layers that a model prints as it loads: layer, output shape, parameters, operations; totals last.
+/// Forward nodes only.
+std::string layer_table(const Graph& graph);
+
+}  // namespace weft
