@@ -1,0 +1,195 @@
+// Every op x rung x shape x type of the catalogue against the double reference.
+//
+// A new rung or op is tested here without a line being added: its `problems` are the shapes, its `bound` is the judge.
+// Add a shape to the op's problems where a new rung has an edge of its own. While at work on one op:
+//   WEFT_OPS=softmax,relu weft_kernels_tests --test-case='catalogue*'
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <set>
+#include <string>
+
+#include "kernels/simt/machine.h"
+#include "tests/kernels/harness.h"
+
+namespace weft::test {
+namespace {
+
+// The fewest rungs x shapes x types that a whole run on simt makes. Raise it when the catalogue has grown: it is here
+// so that an op cannot fall out of the catalogue, or a shape out of an op, unseen.
+constexpr int kFewestRuns = 7;
+
+constexpr std::uint64_t kScheduleSeeds[] = {0, 1, 2};
+constexpr DType kTypes[] = {DType::f32, DType::bf16};
+
+/// True where WEFT_OPS is not set or lists `name`.
+bool selected(const char* name) {
+  const char* list = std::getenv("WEFT_OPS");
+  return list == nullptr || (std::string(",") + list + ",").find(std::string(",") + name + ",") != std::string::npos;
+}
+
+struct Tally {
+  int runs = 0;
+  std::set<int> shapes;
+  double seconds = 0;
+  std::map<std::string, bool> output_seen;  ///< "rung type output": whether it was ever anything but 0
+};
+
+void note_outputs(const Rung& rung, const Problem& problem, const Signature& signature, const Outcome& outcome,
+                  Tally& tally) {
+  for (int i = 0; i < signature.count; ++i) {
+    const Operand& operand = signature.operands[i];
+    if (operand.role == Role::input || !operand.present) continue;
+    bool& seen = tally.output_seen[fmt::format("{} {} {}", rung.name, name_of(problem.dtype), operand.name)];
+    for (double value : decode(operand.dtype, outcome.operands[i])) seen |= value != 0;
+  }
+}
+
+/// Orders the SIMT machine's threads by a seed, for a scope.
+class ScheduleSeed {
+ public:
+  explicit ScheduleSeed(std::uint64_t seed) : before_(simt::schedule_seed()) { simt::set_schedule_seed(seed); }
+  ScheduleSeed(const ScheduleSeed&) = delete;
+  ScheduleSeed& operator=(const ScheduleSeed&) = delete;
+  ~ScheduleSeed() { simt::set_schedule_seed(before_); }
+
+ private:
+  std::uint64_t before_;
+};
+
+/// One rung on one shape in one type: against the truth, again, in other orders of execution, and on integers.
+void test_run(const Device& device, const Op& op, const Rung& rung, const Problem& problem, Tally& tally) {
+  char text[256];
+  const std::string where = fmt::format("{} / {} / {} {}", device.target.name, rung.name, name_of(problem.dtype),
+                                        describe(op, problem, text, sizeof text));
+  const auto report = [&](const char* mode, const std::vector<std::string>& lines) {
+    for (const std::string& line : lines) FAIL_CHECK(where, " ", mode, ": ", line);
+  };
+  const Signature signature = op.signature(problem);
+  const Catalogue catalogue = device.target.catalogue();
+
+  const auto values = draw_operands(catalogue, op, problem, Draw::random, true);
+  const Outcome first = run_rung(device, rung, problem, signature, values);
+  report("random", first.complaints);
+  report("random", compare(op, problem, signature, evaluate(op, problem, values), first, false));
+  note_outputs(rung, problem, signature, first, tally);
+
+  // The same bits on every run; and on simt in every order in which a block's threads may run between two barriers.
+  for (const std::uint64_t seed : kScheduleSeeds) {
+    if (seed != 0 && device.target.capability(device.index) != 0) continue;
+    const ScheduleSeed order(seed);
+    const Outcome again = run_rung(device, rung, problem, signature, values);
+    report("again", again.complaints);
+    if (again.operands != first.operands) FAIL_CHECK(where, ": other bits under schedule seed ", seed);
+  }
+
+  if (op.exact_on_integers) {
+    const auto integers = draw_operands(catalogue, op, problem, Draw::integers, true);
+    const Outcome outcome = run_rung(device, rung, problem, signature, integers);
+    report("integers", outcome.complaints);
+    report("integers", compare(op, problem, signature, evaluate(op, problem, integers), outcome, true));
+  }
+}
+
+void test_op(const Device& device, const Op& op, Tally& tally) {
+  const auto start = std::chrono::steady_clock::now();
+  const int capability = device.target.capability(device.index);
+  for (const Rung& rung : op.rungs) {
+    for (std::size_t shape = 0; shape < op.problems.size(); ++shape) {
+      for (const DType type : kTypes) {
+        Problem problem = op.problems[shape];
+        problem.dtype = type;
+        if (!can_run(rung, problem, capability)) continue;
+        test_run(device, op, rung, problem, tally);
+        tally.runs += 1;
+        tally.shapes.insert(static_cast<int>(shape));
+      }
+    }
+  }
+  for (const auto& [output, seen] : tally.output_seen)
+    CHECK_MESSAGE(seen, op.name, ": ", output, " was 0 everywhere, in every shape");
+  tally.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Returns the number of rungs x shapes x types that ran.
+int test_catalogue(const Device& device) {
+  int runs = 0;
+  std::size_t rungs = 0, shapes = 0;
+  fmt::print("{}: {}\n{:<28}{:>6}{:>8}{:>6}{:>9}\n", device.target.name, device.target.describe(device.index), "op",
+             "rungs", "shapes", "runs", "seconds");
+  for (const Op* op : device.target.catalogue()) {
+    if (!selected(op->name)) continue;
+    Tally tally;
+    test_op(device, *op, tally);
+    fmt::print("{:<28}{:>6}{:>8}{:>6}{:>9.2f}\n", op->name, op->rungs.size(), tally.shapes.size(), tally.runs,
+               tally.seconds);
+    CHECK_MESSAGE(tally.runs > 0, op->name, ": no rung ran at all");
+    runs += tally.runs;
+    rungs += op->rungs.size();
+    shapes += tally.shapes.size();
+  }
+  fmt::print("{}: {} rungs, {} shapes; {} rungs x shapes x types ran\n", device.target.name, rungs, shapes, runs);
+  return runs;
+}
+
+TEST_CASE("catalogue: every rung on simt agrees with the reference") {
+  const int runs = test_catalogue({simt::target()});
+  if (std::getenv("WEFT_OPS") == nullptr) CHECK(runs >= kFewestRuns);
+}
+
+TEST_CASE("catalogue: every rung on cuda agrees with the reference") {
+#if WEFT_WITH_CUDA
+  const int devices = cuda::target().device_count();
+  if (devices == 0) fmt::print("skipped: no GPU here\n");
+  for (int device = 0; device < devices; ++device) test_catalogue({cuda::target(), device});
+#else
+  fmt::print("skipped: built without cuda\n");
+#endif
+}
+
+TEST_CASE("catalogue: the entries are sound") {
+  const Catalogue catalogue = simt::target().catalogue();
+  std::set<std::string> names;
+  for (const Op* op : catalogue) {
+    CAPTURE(op->name);
+    CHECK_MESSAGE(names.insert(op->name).second, "the name occurs twice");
+    CHECK(op->formula != nullptr);
+    CHECK((op->reference != nullptr));
+    CHECK(op->problems.size() > 0);
+    CHECK(op->rungs.size() > 0);
+    CHECK(op->extent_names.size() <= static_cast<std::size_t>(kMaxExtents));
+    CHECK(op->bound.c <= 4);
+    if (op->gradient_of) CHECK(find_op(catalogue, op->gradient_of) != nullptr);
+    std::set<std::string> rungs;
+    for (const Rung& rung : op->rungs) CHECK_MESSAGE(rungs.insert(rung.name).second, rung.name, " occurs twice");
+    for (const Problem& problem : op->problems) {
+      char text[256];
+      CAPTURE(describe(*op, problem, text, sizeof text));
+      if (op->check) CHECK_NOTHROW(op->check(problem));
+      CHECK(op->flops(problem) >= 0);
+      CHECK(op->bytes(problem) > 0);
+      const int rung = pick_rung(*op, problem, 0);
+      REQUIRE(rung >= 0);
+      CHECK(can_run(op->rungs[static_cast<std::size_t>(rung)], problem, 0));
+      // A gradient's operands are named after its forward op's: see Op::gradient_of.
+      if (op->gradient_of == nullptr) continue;
+      const Signature forward = find_op(catalogue, op->gradient_of)->signature(problem);
+      const Signature signature = op->signature(problem);
+      for (int i = 0; i < signature.count; ++i) {
+        const std::string name = signature.operands[i].name;
+        const bool known = find_operand(forward, name) >= 0;
+        const bool gradient = name[0] == 'd' && find_operand(forward, name.substr(1)) >= 0;
+        CHECK_MESSAGE((known || gradient), name, " is no operand of ", op->gradient_of, ", nor the gradient of one");
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace weft::test

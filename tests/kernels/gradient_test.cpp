@@ -1,0 +1,218 @@
+// Every backward op's reference against central differences of its forward op's reference, both in double precision.
+// With dy random, L = sum dy * y is a scalar function of the forward inputs; the backward op's output "dx" is dL/dx.
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "kernels/ops.h"
+#include "kernels/philox.h"
+#include "kernels/reference/reference.h"
+#include "tests/kernels/harness.h"
+
+namespace weft::test {
+namespace {
+
+constexpr double kStep = 1e-5;
+constexpr double kTolerance = 1e-6;        // relative to the operand's largest gradient, and at least absolute
+constexpr double kMostForwardFlops = 2e6;  // larger shapes are left out: each element costs two forward passes
+constexpr std::size_t kMostElements = 40;  // of each operand; drawn at random where there are more
+
+struct GradientReport {
+  int compared = 0;                  ///< elements
+  std::vector<std::string> wrong;    ///< op, operand, element and both values
+  std::vector<std::string> nonzero;  ///< operands with a gradient other than 0
+};
+
+/// sum dy * y over the forward outputs that have a gradient among the backward op's inputs.
+double loss(const Op& forward, const Problem& problem, const std::vector<Values>& forward_operands,
+            const Signature& backward, const std::vector<Values>& backward_operands) {
+  const Signature signature = forward.signature(problem);
+  const Truth truth = evaluate(forward, problem, forward_operands);
+  double sum = 0;
+  for (int i = 0; i < signature.count; ++i) {
+    if (signature.operands[i].role == Role::input) continue;
+    const int gradient = find_operand(backward, std::string("d") + signature.operands[i].name);
+    if (gradient < 0 || backward.operands[gradient].role != Role::input) continue;
+    for (std::size_t j = 0; j < truth.operands[i].size(); ++j)
+      sum += truth.operands[i][j] * backward_operands[gradient][j];
+  }
+  return sum;
+}
+
+void check_problem(Catalogue catalogue, const Op& forward, const Op& backward, const Problem& problem,
+                   GradientReport& report) {
+  const Signature theirs = forward.signature(problem), mine = backward.signature(problem);
+  std::vector<Values> inputs = draw_operands(catalogue, forward, problem, Draw::random, false);
+  std::vector<Values> operands = draw_operands(catalogue, backward, problem, Draw::random, false);
+  // What both have under one name is one thing: forward inputs as drawn, forward outputs as computed.
+  const Truth forward_truth = evaluate(forward, problem, inputs);
+  for (int i = 0; i < mine.count; ++i) {
+    const int same = find_operand(theirs, mine.operands[i].name);
+    if (mine.operands[i].role == Role::input && same >= 0)
+      operands[i] = theirs.operands[same].role == Role::input ? inputs[same] : forward_truth.operands[same];
+  }
+  const Truth truth = evaluate(backward, problem, operands);
+
+  for (int i = 0; i < mine.count; ++i) {
+    const Operand& operand = mine.operands[i];
+    if (operand.role == Role::input || !operand.present) continue;
+    const int source = find_operand(theirs, std::string(operand.name).substr(1));
+    if (source < 0 || !theirs.operands[source].present) continue;
+    const Values& gradient = truth.operands[i];
+    double largest = 0;
+    for (double value : gradient) largest = std::max(largest, std::fabs(value));
+    if (largest > 0) report.nonzero.push_back(operand.name);
+    Philox random(7, subsequence_of(operand.name));
+    for (std::size_t k = 0; k < std::min(kMostElements, gradient.size()); ++k) {
+      const std::size_t j =
+          gradient.size() <= kMostElements ? k : random.below(static_cast<std::uint32_t>(gradient.size()));
+      double& element = inputs[source][j];
+      const double kept = element;
+      element = kept + kStep;
+      const double above = loss(forward, problem, inputs, mine, operands);
+      element = kept - kStep;
+      const double below = loss(forward, problem, inputs, mine, operands);
+      element = kept;
+      const double difference = (above - below) / (2 * kStep);
+      report.compared += 1;
+      if (std::fabs(difference - gradient[j]) <= kTolerance * std::max(1.0, largest)) continue;
+      char text[256];
+      report.wrong.push_back(fmt::format("{}: {}[{}] = {:.9g}, central difference {:.9g}",
+                                         describe(backward, problem, text, sizeof text), operand.name, j, gradient[j],
+                                         difference));
+    }
+  }
+}
+
+GradientReport check_gradients(Catalogue catalogue, const Op& forward, const Op& backward) {
+  GradientReport report;
+  for (const Problem& problem : backward.problems)
+    if (forward.flops(problem) <= kMostForwardFlops) check_problem(catalogue, forward, backward, problem, report);
+  return report;
+}
+
+TEST_CASE("gradients: every backward reference agrees with central differences") {
+  const Catalogue catalogue = simt::target().catalogue();
+  for (const Op* backward : catalogue) {
+    if (backward->gradient_of == nullptr) continue;
+    const Op* forward = find_op(catalogue, backward->gradient_of);
+    REQUIRE_MESSAGE(forward != nullptr, backward->name, ": no op ", backward->gradient_of);
+    const GradientReport report = check_gradients(catalogue, *forward, *backward);
+    for (std::size_t i = 0; i < std::min<std::size_t>(report.wrong.size(), 5); ++i) FAIL_CHECK(report.wrong[i]);
+    CHECK_MESSAGE(report.compared > 0, backward->name, ": nothing was compared");
+    const Signature signature = backward->signature(backward->problems[0]);
+    for (int i = 0; i < signature.count; ++i) {
+      const Operand& operand = signature.operands[i];
+      if (operand.role == Role::input || !operand.present) continue;
+      CHECK_MESSAGE(std::count(report.nonzero.begin(), report.nonzero.end(), std::string(operand.name)) > 0,
+                    backward->name, ": ", operand.name, " was 0 everywhere");
+    }
+    fmt::print("gradient of {:<24}{:>6} elements compared\n", forward->name, report.compared);
+  }
+}
+
+// gemm is its own gradient: for y = alpha op(a) op(b) + beta y, both gradients are products again.
+TEST_CASE("gradients: gemm's are gemms, in all four transpositions") {
+  using extents::Gemm;
+  const Catalogue catalogue = simt::target().catalogue();
+  const Op* gemm = find_op(catalogue, "gemm");
+  REQUIRE(gemm != nullptr);
+  constexpr std::int64_t m = 3, n = 4, k = 5;
+  for (int trans_a : {0, 1}) {
+    for (int trans_b : {0, 1}) {
+      const Problem forward{{m, n, k, trans_a, trans_b, 0}, {1.5, 0}};
+      std::vector<Values> operands = draw_operands(catalogue, *gemm, forward, Draw::random, false);
+      Philox random(3, 0);
+      Values dy(m * n);
+      for (double& value : dy) value = random.normal();
+      const auto product = [&](Problem problem, const Values& a, const Values& b) {
+        std::vector<Values> call = draw_operands(catalogue, *gemm, problem, Draw::random, false);
+        call[0] = a;
+        call[1] = b;
+        return evaluate(*gemm, problem, call).operands[3];
+      };
+      // d op(a) = dy op(b)^T and d op(b) = op(a)^T dy; a transposed operand's gradient is the transposed product.
+      const Values da = trans_a ? product({{k, m, n, trans_b, 1, 0}, {1.5, 0}}, operands[1], dy)
+                                : product({{m, k, n, 0, !trans_b, 0}, {1.5, 0}}, dy, operands[1]);
+      const Values db = trans_b ? product({{n, k, m, 1, trans_a, 0}, {1.5, 0}}, dy, operands[0])
+                                : product({{k, n, m, !trans_a, 0, 0}, {1.5, 0}}, operands[0], dy);
+      for (int which : {0, 1}) {
+        const Values& gradient = which == 0 ? da : db;
+        for (std::size_t j = 0; j < gradient.size(); ++j) {
+          double sides[2];
+          const double kept = operands[which][j];
+          for (int side : {0, 1}) {
+            operands[which][j] = kept + (side ? kStep : -kStep);
+            const Values y = evaluate(*gemm, forward, operands).operands[3];
+            sides[side] = 0;
+            for (std::size_t i = 0; i < y.size(); ++i) sides[side] += y[i] * dy[i];
+          }
+          operands[which][j] = kept;
+          const double difference = (sides[1] - sides[0]) / (2 * kStep);
+          CAPTURE(which == 0 ? "da" : "db");
+          CAPTURE(j);
+          CHECK(std::fabs(difference - gradient[j]) <= kTolerance * 10);
+          CHECK(gradient[j] != 0);
+        }
+      }
+    }
+  }
+}
+
+// The check must be able to fail. Three backward passes, each short of one term.
+
+/// The true reference, whose tap (0, 0) is then dropped.
+void filter_gradient_without_a_tap(const Problem& problem, double* const* operands, double* const* magnitudes) {
+  using extents::Conv2d;
+  reference::conv2d_backward_filter(problem, operands, magnitudes);
+  const auto* e = problem.extents;
+  for (std::int64_t k = 0; k < e[Conv2d::K]; ++k)
+    for (std::int64_t c = 0; c < e[Conv2d::C]; ++c) operands[2][k * e[Conv2d::R] * e[Conv2d::S] * e[Conv2d::C] + c] = 0;
+}
+
+/// dx = y * dy instead of y * (dy - sum dy * y).
+void softmax_gradient_without_the_sum(const Problem& problem, double* const* operands, double* const*) {
+  using extents::Rows;
+  for (std::int64_t i = 0; i < problem.extents[Rows::rows] * problem.extents[Rows::C]; ++i)
+    operands[2][i] = operands[0][i] * operands[1][i];
+}
+
+/// The true reference, to which the term that it subtracts, weight * invstd * mean(dy), is added again.
+void batch_norm_gradient_without_the_mean(const Problem& problem, double* const* operands, double* const* magnitudes) {
+  using extents::BatchNorm;
+  reference::batch_norm_train_backward(problem, operands, magnitudes);
+  const std::int64_t rows = problem.extents[BatchNorm::rows], channels = problem.extents[BatchNorm::C];
+  const double *dy = operands[0], *weight = operands[2], *invstd = operands[4];
+  for (std::int64_t c = 0; c < channels; ++c) {
+    double mean = 0;
+    for (std::int64_t row = 0; row < rows; ++row) mean += dy[row * channels + c] / static_cast<double>(rows);
+    for (std::int64_t row = 0; row < rows; ++row) operands[5][row * channels + c] += weight[c] * invstd[c] * mean;
+  }
+}
+
+TEST_CASE("gradients: a backward pass short of one term is found out") {
+  struct Mutation {
+    const char* op;
+    reference::Reference* reference;
+  };
+  constexpr Mutation kMutations[] = {{"conv2d_backward_filter", filter_gradient_without_a_tap},
+                                     {"softmax_backward", softmax_gradient_without_the_sum},
+                                     {"batch_norm_train_backward", batch_norm_gradient_without_the_mean}};
+  const Catalogue catalogue = simt::target().catalogue();
+  for (const Mutation& mutation : kMutations) {
+    const Op* backward = find_op(catalogue, mutation.op);
+    REQUIRE_MESSAGE(backward != nullptr, "no op ", mutation.op);
+    Op broken = *backward;
+    broken.reference = mutation.reference;
+    const GradientReport report = check_gradients(catalogue, *find_op(catalogue, backward->gradient_of), broken);
+    CHECK_MESSAGE(!report.wrong.empty(), mutation.op, ": the missing term went unseen");
+    if (!report.wrong.empty()) fmt::print("found out, as it should be: {}\n", report.wrong.front());
+  }
+}
+
+}  // namespace
+}  // namespace weft::test

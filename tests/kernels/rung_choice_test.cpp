@@ -1,0 +1,66 @@
+// Which rung a device takes, tried for devices that are not here: the choice is a function of a number.
+
+#include <doctest/doctest.h>
+
+#include "kernels/catalogue.h"
+
+namespace weft::test {
+namespace {
+
+void launch_nothing(const Problem&, void* const*, void*, Stream) {}
+
+constexpr unsigned kF32 = 1u << static_cast<unsigned>(DType::f32);
+constexpr unsigned kBf16 = 1u << static_cast<unsigned>(DType::bf16);
+
+constexpr Rung kRungs[] = {
+    {"plain", "Runs anywhere.", {.dtypes = kF32 | kBf16}, launch_nothing},
+    {"mma", "mma.sync.", {.min_capability = 80, .dtypes = kBf16}, launch_nothing},
+    {"wgmma",
+     "Hopper's own, which nothing newer has.",
+     {.min_capability = 90,
+      .exact_capability = 90,
+      .dtypes = kBf16,
+      .takes = [](const Problem& p) { return p.extents[0] % 8 == 0; }},
+     launch_nothing},
+};
+enum { plain, mma, wgmma };
+
+Op synthetic() {
+  Op op{};
+  op.name = "synthetic";
+  op.rungs = kRungs;
+  return op;
+}
+
+TEST_CASE("rung choice: Hopper's rungs are for Hopper alone") {
+  const Op op = synthetic();
+  const Problem problem{{64}, {}, DType::bf16};
+  CHECK(pick_rung(op, problem, 75) == plain);
+  CHECK(pick_rung(op, problem, 80) == mma);
+  CHECK(pick_rung(op, problem, 89) == mma);
+  CHECK(pick_rung(op, problem, 90) == wgmma);
+  CHECK(pick_rung(op, problem, 100) == mma);
+  CHECK(pick_rung(op, problem, 120) == mma);
+  CHECK(pick_rung(op, problem, 0) == wgmma);  // simt emulates everything
+}
+
+TEST_CASE("rung choice: a shape or a type that a rung does not take falls to the one below") {
+  const Op op = synthetic();
+  CHECK(pick_rung(op, {{63}, {}, DType::bf16}, 90) == mma);
+  CHECK(pick_rung(op, {{64}, {}, DType::f32}, 90) == plain);
+  CHECK(pick_rung(op, {{64}, {}, DType::f16}, 90) == -1);
+}
+
+TEST_CASE("rung choice: an op's own choice is taken only where the device can run it") {
+  Op op = synthetic();
+  op.choose = [](const Problem&, int) -> int { return wgmma; };
+  const Problem problem{{64}, {}, DType::bf16};
+  CHECK(pick_rung(op, problem, 90) == wgmma);
+  CHECK(pick_rung(op, problem, 100) == mma);
+  CHECK(pick_rung(op, problem, 120) == mma);
+  op.choose = [](const Problem&, int) -> int { return plain; };
+  CHECK(pick_rung(op, problem, 90) == plain);
+}
+
+}  // namespace
+}  // namespace weft::test
