@@ -31,8 +31,8 @@ class Dataset {
   virtual int label(int64_t index) const = 0;
   /// What messages call the item: its path, or "file[3]".
   virtual std::string name(int64_t index) const = 0;
-  /// Writes the item, shape() floats, ready for the network. What it writes may depend on the index and on what it draws
-  /// from `random`, and on nothing else. Throws Error, naming the item, if it cannot be read.
+  /// Writes the item, shape() floats, ready for the network. What it writes may depend on the index and on what it
+  /// draws from `random`, and on nothing else. Throws Error, naming the item, if it cannot be read.
   virtual void load(int64_t index, Philox& random, float* item) const = 0;
   /// Whether load() draws from `random`, so that an item differs from epoch to epoch and its features cannot be kept.
   virtual bool augmented() const { return false; }
@@ -64,8 +64,8 @@ class LabelledData {
 struct ImageFolderOptions;  // data/image_folder.h
 class ImageFolder;
 
-/// Opens a folder as what it holds: IDX files (data/idx.h), else class folders of pictures (data/image_folder.h). Of the
-/// options, IDX files heed `valid_fraction` (without test files), `seed` and `classes` alone: their items keep their size.
+/// Opens a folder as what it holds: IDX files (data/idx.h), else class folders of pictures (data/image_folder.h). The
+/// options are for pictures: IDX items keep their size and MNIST's normalisation.
 LabelledData open_dataset(const std::string& path, const ImageFolderOptions& options);
 LabelledData open_dataset(const std::string& path);
 

@@ -2,8 +2,8 @@
 // What happens to a picture between its file and the network. A transform is one class with one function; own ones plug
 // in by deriving from Transform (tests/data/transform_test.cpp has one).
 //
-// Most built-in transforms only choose *where* the output's pixels come from. They do so on a Placement, before anything
-// is decoded, so that a random crop decodes no more than the crop and resizes straight into the output.
+// Most built-in transforms only choose *where* the output's pixels come from. They do so on a Placement, before
+// anything is decoded, so that a random crop decodes no more than the crop and resizes straight into the output.
 
 #include <memory>
 #include <vector>
@@ -18,8 +18,8 @@ namespace weft {
 /// on the thread, the batch or the machine). `epoch` is below 2^24, `index` below 2^40.
 Philox item_random(uint64_t seed, int64_t epoch, int64_t index);
 
-/// Which pixels of a picture to show: `source` of it, resized to width x height, of that the part inside `window` (black
-/// where the window reaches outside), mirrored left to right if `flipped`.
+/// Which pixels of a picture to show: `source` of it, resized to width x height, of that the part inside `window`
+/// (black where the window reaches outside), mirrored left to right if `flipped`.
 struct Placement {
   Box source;
   int width = 0;
@@ -51,9 +51,9 @@ class Transform {
 /// A transform that only moves pixels.
 class PlacingTransform : public Transform {
  public:
-  /// Adds this step to what `placement` says already. Returns false, with nothing drawn from `random`, if the step cannot
-  /// be expressed on top of it; the placement is then rendered, and place() called again with a whole one, which must
-  /// succeed.
+  /// Adds this step to what `placement` says already. Returns false, with nothing drawn from `random`, if the step
+  /// cannot be expressed on top of it; the placement is then rendered, and place() called again with a whole one, which
+  /// must succeed.
   virtual bool place(Placement& placement, Philox& random) const = 0;
   Image apply(Image image, Philox& random) const final;
 };
@@ -68,7 +68,8 @@ class Resize : public PlacingTransform {
   int size_;
 };
 
-/// torchvision.transforms.CenterCrop(size): the middle, offset rounded half to even; a smaller picture gets a black frame.
+/// torchvision.transforms.CenterCrop(size): the middle, offset rounded half to even; a smaller picture gets a black
+/// frame.
 class CenterCrop : public PlacingTransform {
  public:
   explicit CenterCrop(int size);
