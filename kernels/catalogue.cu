@@ -3,7 +3,11 @@
 namespace weft::WEFT_TARGET {
 namespace {
 
-constexpr const Op* kOps[] = {&relu};
+// One op a line.
+constexpr const Op* kOps[] = {
+    &gemm,  //
+    &relu,  //
+};
 
 }  // namespace
 

@@ -9,6 +9,7 @@
 
 namespace weft::WEFT_TARGET {
 
+extern const Op gemm;
 extern const Op relu;
 
 /// Every op, in the order of kernels/ops.h.
