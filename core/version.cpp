@@ -1,0 +1,7 @@
+#include "core/version.h"
+
+namespace weft {
+
+const char* version() { return WEFT_VERSION; }
+
+}  // namespace weft
