@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "core/executor.h"
+#include "data/dataset.h"
 #include "data/loader.h"
 #include "nn/model.h"
+#include "nn/run.h"
 #include "optim/schedule.h"
 #include "optim/sgd.h"
 
@@ -31,8 +33,10 @@ struct LearnerOptions {
   std::string plan;           ///< the plan of a former run
   std::filesystem::path run;  ///< where checkpoints, log and model go; empty: nowhere
   std::size_t feature_memory = std::size_t{2}
-                               << 30;  ///< bytes of kept features beyond which they go to disk (into `run`)
-  bool resume = false;                 ///< go on from run's checkpoint: same bits as without the break
+                               << 30;          ///< bytes of kept features beyond which they go to disk (into `run`)
+  bool resume = false;                         ///< go on from run's checkpoint: same bits as without the break
+  std::string command;                         ///< for config.json: as it was typed
+  std::map<std::string, std::string> options;  ///< for config.json: what --resume takes again
 };
 
 /// One row of log.csv.
@@ -74,8 +78,8 @@ class Learner {
  public:
   Learner(Model model, std::shared_ptr<const Dataset> train, std::shared_ptr<const Dataset> valid,
           LearnerOptions options = {});
-  /// Both halves of an image folder.
-  Learner(Model model, const ImageFolder& data, LearnerOptions options = {});
+  /// Both parts of a collection (ImageFolder is one). With `freeze`, features are computed from its train_plain().
+  Learner(Model model, const LabelledData& data, LearnerOptions options = {});
   ~Learner();
 
   /// Trains for `epochs`; the schedule spans them all. Returns a row for each. A loss that is not finite stops it with
