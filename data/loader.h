@@ -7,23 +7,24 @@
 #include <string>
 #include <vector>
 
+#include "core/tensor.h"
 #include "data/dataset.h"
 
 namespace weft {
 
-/// Some items side by side. Reused from batch to batch, so that its memory is.
+/// Some items side by side. Handed to next() again, its memory is used again: clone() what is to be kept.
 struct Batch {
-  std::vector<float> images;     ///< (count, height, width, channels)
-  std::vector<int32_t> labels;   ///< (count)
+  Tensor images;                 ///< (count, height, width, channels), float32
+  Tensor labels;                 ///< (count), int32
   std::vector<int64_t> indices;  ///< (count) into the data set; dataset.name(indices[i]) is the item's file
   int64_t number = 0;            ///< which batch of its epoch this is
-  int64_t count() const { return int64_t(labels.size()); }
+  int64_t count() const { return int64_t(indices.size()); }
 };
 
 /// What becomes of an item that cannot be read while an epoch runs. Each is counted and warned of.
 enum class OnFailure {
   replace,  ///< the nearest later item of the same class stands in (around the end), so that batches keep their size
-  skip,     ///< the batch is smaller by one; it may be empty
+  skip,     ///< the batch is smaller by one; an empty one is passed over
   raise     ///< next() throws the item's Error
 };
 

@@ -12,7 +12,9 @@ namespace weft {
 
 namespace {
 
-int round_half_even(double x) { return int(std::nearbyint(x)); }
+int round_half_even(double x) {
+  return int(std::nearbyint(x));
+}
 
 double uniform(Philox& random, double low, double high) {
   return low + (high - low) * (double(random.next()) * 0x1p-32);
@@ -23,7 +25,9 @@ void check_size(int size, const char* name) {
 }
 
 // Where the middle `want` of `have` begins: torchvision's center_crop. Negative where there is less than wanted.
-int middle(int have, int want) { return want > have ? -((want - have) / 2) : round_half_even((have - want) / 2.0); }
+int middle(int have, int want) {
+  return want > have ? -((want - have) / 2) : round_half_even((have - want) / 2.0);
+}
 
 void mirror(Image& image) {
   for (int y = 0; y < image.height; ++y) {
@@ -58,7 +62,9 @@ Image render_cut(const ImageView& cut, FloatBox box, const Placement& placement)
   return image;
 }
 
-FloatBox whole_box(const ImageView& view) { return {0, 0, float(view.width), float(view.height)}; }
+FloatBox whole_box(const ImageView& view) {
+  return {0, 0, float(view.width), float(view.height)};
+}
 
 }  // namespace
 
@@ -106,7 +112,9 @@ Image PlacingTransform::apply(Image image, Philox& random) const {
   return render(image, placement);
 }
 
-Resize::Resize(int size) : size_(size) { check_size(size, "Resize"); }
+Resize::Resize(int size) : size_(size) {
+  check_size(size, "Resize");
+}
 
 bool Resize::place(Placement& placement, Philox&) const {
   if (!placement.is_whole()) return false;
@@ -117,7 +125,9 @@ bool Resize::place(Placement& placement, Philox&) const {
   return true;
 }
 
-CenterCrop::CenterCrop(int size) : size_(size) { check_size(size, "CenterCrop"); }
+CenterCrop::CenterCrop(int size) : size_(size) {
+  check_size(size, "CenterCrop");
+}
 
 bool CenterCrop::place(Placement& placement, Philox&) const {
   Box& window = placement.window;
@@ -197,13 +207,21 @@ Image Transforms::apply(Image image, Philox& random) const {
   return image;
 }
 
-Transforms validation_transform(int size) { return Transforms().then(Resize(size)).then(CenterCrop(size)); }
+Transforms validation_transform(int size) {
+  return Transforms().then(Resize(size)).then(CenterCrop(size));
+}
 
-Transforms training_transform(int size) { return Transforms().then(RandomResizedCrop(size)).then(HorizontalFlip()); }
+Transforms training_transform(int size) {
+  return Transforms().then(RandomResizedCrop(size)).then(HorizontalFlip());
+}
 
-Normalization imagenet_normalization() { return {{0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}}; }
+Normalization imagenet_normalization() {
+  return {{0.485f, 0.456f, 0.406f}, {0.229f, 0.224f, 0.225f}};
+}
 
-Normalization mnist_normalization() { return {{0.1307f}, {0.3081f}}; }
+Normalization mnist_normalization() {
+  return {{0.1307f}, {0.3081f}};
+}
 
 void to_floats(const Image& image, const Normalization& normalization, float* out) {
   int channels = normalization.channels();
