@@ -12,7 +12,7 @@ target_include_directories(weft INTERFACE $<BUILD_INTERFACE:${PROJECT_BINARY_DIR
                                           $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/weft>)
 target_compile_features(weft INTERFACE cxx_std_20)
 
-install(TARGETS weft ${libraries} weft_fmt weft_exif EXPORT weft_targets)
+install(TARGETS weft ${libraries} weft_fmt weft_exif weft_dnnl EXPORT weft_targets)
 foreach(folder kernels core optim data nn)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/weft FILES_MATCHING PATTERN "*.h")
 endforeach()
