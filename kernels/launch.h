@@ -1,8 +1,8 @@
 #pragma once
 // launch(kernel, config, args...) stands in for kernel<<<...>>>(args...) and is the same on both targets. Every launch
-// is checked: an error is a weft::Error that names the kernel's configuration.
+// is checked: an error is a weft::Error that names the place and the configuration of the launch.
 
-#include <source_location>
+#include <tuple>
 #include <utility>
 
 #include "kernels/catalogue.h"  // Stream
@@ -16,29 +16,26 @@ struct LaunchConfig {
   dim3 block;
   unsigned shared_bytes = 0;
   Stream stream = nullptr;
+  /// Where the configuration is written, for messages. Not to be set.
+  const char* file = __builtin_FILE();
+  int line = __builtin_LINE();
 };
 
 #if WEFT_TARGET_IS_CUDA
 
-/// Raises the block's limit of dynamic shared memory where 48 KiB are not enough.
-void prepare_shared(const void* kernel, unsigned shared_bytes, const LaunchConfig& config, std::source_location where);
-/// Throws weft::Error where `status` is not cudaSuccess.
-void check_launch(cudaError_t status, const LaunchConfig& config, std::source_location where);
+/// Raises the kernel's limit of dynamic shared memory, which is 48 KiB otherwise. Throws weft::Error.
+void prepare_shared(const void* kernel, const LaunchConfig& config);
+/// Throws weft::Error where `status`, what the launch came to, is not cudaSuccess.
+void check_launch(cudaError_t status, const void* kernel, const LaunchConfig& config);
 
-template <class... Parameters>
-struct Kernel {
-  void (*function)(Parameters...);
-};
-
-/// Starts `kernel` with `args` converted to its parameters' types.
+/// Starts `kernel` with `args` converted to its parameters' types. Throws weft::Error where it cannot start.
 template <class... Parameters, class... Args>
 void launch(void (*kernel)(Parameters...), const LaunchConfig& config, Args&&... args) {
-  const auto where = std::source_location::current();
-  if (config.shared_bytes > 48 * 1024)
-    prepare_shared(reinterpret_cast<const void*>(kernel), config.shared_bytes, config, where);
+  const void* const function = reinterpret_cast<const void*>(kernel);
+  if (config.shared_bytes > 48 * 1024) prepare_shared(function, config);
   kernel<<<config.grid, config.block, config.shared_bytes, static_cast<cudaStream_t>(config.stream)>>>(
       static_cast<Parameters>(std::forward<Args>(args))...);
-  check_launch(cudaGetLastError(), config, where);
+  check_launch(cudaGetLastError(), function, config);
 }
 
 /// The block's dynamic shared memory.
@@ -50,10 +47,14 @@ __device__ T* dynamic_shared() {
 
 #else
 
-/// Runs `kernel` over the whole grid on the SIMT machine and returns when it has finished.
+/// Runs `kernel` over the whole grid on the SIMT machine and returns when it has finished. Throws weft::Error where a
+/// thread threw, or threads wait for each other for ever.
 template <class... Parameters, class... Args>
 void launch(void (*kernel)(Parameters...), const LaunchConfig& config, Args&&... args) {
-  run_grid(config.grid, config.block, config.shared_bytes, [&]() { kernel(static_cast<Parameters>(args)...); });
+  const std::tuple<Parameters...> parameters(static_cast<Parameters>(std::forward<Args>(args))...);
+  run_grid(
+      config.grid, config.block, config.shared_bytes, [&] { std::apply(kernel, parameters); },
+      Site{config.file, config.line});
 }
 
 /// The block's dynamic shared memory.

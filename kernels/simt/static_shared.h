@@ -1,0 +1,60 @@
+#pragma once
+// Poison for `__shared__` variables. A kernel that reads shared memory before writing it must not find the last block's
+// values there, so the variables are refilled when a block first passes their declaration. The declaration's macro
+// cannot name the variable that follows it; but it can leave a mark, itself a static of the same function, and the
+// program's symbol table knows every static of that function: where it lies and how long it is. (A stripped program has
+// no such table: there static shared memory keeps its old values, and shared_poison_available() says so.)
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define WEFT_SIMT_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WEFT_SIMT_ASAN 1
+#endif
+#endif
+#ifndef WEFT_SIMT_ASAN
+#define WEFT_SIMT_ASAN 0
+#endif
+
+// A block runs on one OS thread, so the block's own memory is that thread's own. AddressSanitizer puts no red zones
+// round thread-local variables: under it they are plain statics, and blocks run one after another.
+#if WEFT_SIMT_ASAN
+#define WEFT_SIMT_BLOCK_STATIC static
+#else
+#define WEFT_SIMT_BLOCK_STATIC static thread_local
+#endif
+
+namespace weft::simt {
+
+/// What shared memory holds before a block writes it: NaN as float, double and either half of it as bfloat16, and the
+/// largest int.
+inline constexpr std::uint32_t kPoison = 0x7fffffff;
+
+/// Fills `bytes` from `memory` with kPoison.
+void fill_poison(void* memory, std::size_t bytes);
+
+/// A number for the block that runs on this OS thread; no two blocks of a process share one.
+extern thread_local constinit std::uint64_t block_generation;
+
+/// Stands before each `__shared__` declaration.
+class SharedMark {
+ public:
+  /// Poisons the function's shared variables where this is the first thread of the block to come by.
+  void pass() {
+    if (generation_ != block_generation) poison();
+  }
+
+ private:
+  void poison();
+
+  std::uint64_t generation_ = 0;
+  const struct SharedGroup* group_ = nullptr;
+};
+
+/// Whether the program's symbol table could be read, without which static shared memory is not poisoned.
+bool shared_poison_available();
+
+}  // namespace weft::simt
