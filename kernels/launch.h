@@ -23,6 +23,8 @@ struct LaunchConfig {
 
 #if WEFT_TARGET_IS_CUDA
 
+/// Throws weft::Error where `status` is not cudaSuccess: `what` was tried at file:line.
+void check_cuda(cudaError_t status, const char* what, const char* file = __builtin_FILE(), int line = __builtin_LINE());
 /// Raises the kernel's limit of dynamic shared memory, which is 48 KiB otherwise. Throws weft::Error.
 void prepare_shared(const void* kernel, const LaunchConfig& config);
 /// Throws weft::Error where `status`, what the launch came to, is not cudaSuccess.
