@@ -1,0 +1,77 @@
+#include "tools/dogs_vs_cats/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+namespace weft::cli {
+
+std::string duration(double seconds) {
+  const auto s = static_cast<long>(seconds + 0.5);
+  if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+  if (s >= 60) return fmt::format("{}:{:02}", s / 60, s % 60);
+  return fmt::format("{} s", s);
+}
+
+Progress::Progress() : terminal_(::isatty(STDOUT_FILENO) == 1) {}
+
+void Progress::bar(const std::string& label, double share, const std::string& text) {
+  constexpr int kWidth = 30;
+  // Ten times a second is as fast as anyone reads; the last state is always shown.
+  const auto now = Clock::now();
+  if (share < 1 && now - shown_ < std::chrono::milliseconds(100)) return;
+  shown_ = now;
+  const int full = static_cast<int>(share * kWidth);
+  fmt::print("\r{} [{}{}] {:3.0f}% {}\033[K", label, std::string(static_cast<std::size_t>(full), '='),
+             std::string(static_cast<std::size_t>(kWidth - full), ' '), share * 100, text);
+  std::fflush(stdout);
+  open_ = true;
+}
+
+void Progress::finish() {
+  if (open_) fmt::print("\n");
+  open_ = false;
+  std::fflush(stdout);
+}
+
+void Progress::on_features(std::int64_t done, std::int64_t total) {
+  if (done == 0) start_ = Clock::now();
+  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
+  if (terminal_) {
+    bar("features", total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1,
+        fmt::format("{:.1f} img/s", rate));
+    if (done == total) finish();
+  } else if (done == total) {
+    fmt::print("features of {} pictures in {:.1f} s ({:.1f} img/s)\n", total, seconds, rate);
+    std::fflush(stdout);
+  }
+}
+
+void Progress::on_step(const StepResult& step) {
+  if (step.epoch != epoch_) {
+    epoch_ = step.epoch;
+    start_ = Clock::now();
+    smooth_loss_ = step.loss;
+  }
+  smooth_loss_ = 0.9 * smooth_loss_ + 0.1 * step.loss;
+  if (!terminal_) return;
+  const auto in_epoch = step.step % step.steps_per_epoch + 1;
+  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  const double left = seconds / static_cast<double>(in_epoch) * static_cast<double>(step.steps_per_epoch - in_epoch);
+  bar(fmt::format("epoch {}", step.epoch), static_cast<double>(in_epoch) / static_cast<double>(step.steps_per_epoch),
+      fmt::format("loss {:.4f} lr {:.2g}, {} left", smooth_loss_, step.lr, duration(left)));
+}
+
+void Progress::on_epoch(const EpochResult& epoch) {
+  if (open_) fmt::print("\r\033[K");
+  open_ = false;
+  if (!header_) fmt::print("epoch  train_loss  valid_loss  accuracy  seconds  images/s\n");
+  header_ = true;
+  fmt::print("{:5}  {:10.4f}  {:10.4f}  {:7.2f}%  {:7.1f}  {:8.1f}\n", epoch.epoch, epoch.train_loss, epoch.valid_loss,
+             epoch.accuracy * 100, epoch.seconds, epoch.images_per_second);
+  std::fflush(stdout);
+}
+
+}  // namespace weft::cli
