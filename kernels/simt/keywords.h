@@ -20,12 +20,12 @@
 #define __maxnreg__(...)
 
 // The mark in front of the variable tells the machine that this block has come to the declaration, which is when the
-// function's shared variables are poisoned (static_shared.h). An alignment written before __shared__ falls to the mark,
-// which hands it on. So __shared__ stands within a function, one to a line, and
-// alignas, as C++ wants it, before it.
+// function's shared variables are poisoned (static_shared.h). So __shared__ stands within a function, one to a line.
+// An alignment written before __shared__ falls to the mark; every shared variable is therefore aligned for all that the
+// hardware loads at once, and a larger alignment is written behind: __shared__ __align__(1024).
 #define __shared__ WEFT_SIMT_SHARED(__LINE__)
 #define WEFT_SIMT_SHARED(line) WEFT_SIMT_SHARED_MARKED(line)
 #define WEFT_SIMT_SHARED_MARKED(line)                                                \
   WEFT_SIMT_BLOCK_STATIC constinit ::weft::simt::SharedMark weft_shared_mark_##line; \
   weft_shared_mark_##line.pass();                                                    \
-  WEFT_SIMT_BLOCK_STATIC __attribute__((aligned(__alignof__(weft_shared_mark_##line))))
+  WEFT_SIMT_BLOCK_STATIC __attribute__((aligned(WEFT_SIMT_SHARED_ALIGNMENT)))
