@@ -152,6 +152,8 @@ class Graph {
   void set_pass(Pass pass) { pass_ = pass; }
 
  private:
+  ValueId leaf(std::string name, Shape shape, DType dtype, ValueKind kind, bool requires_grad);
+
   std::vector<Value> values_;
   std::vector<Node> nodes_;
   std::vector<NodeId> producers_;

@@ -52,6 +52,8 @@ ValueId fill(Graph& graph, const std::string& name, Shape shape, double value);
 ValueId scale(Graph& graph, const std::string& name, ValueId x, double factor);
 /// All elements -> (1).
 ValueId sum(Graph& graph, const std::string& name, ValueId x);
+/// The same numbers in another floating-point type.
+ValueId cast(Graph& graph, const std::string& name, ValueId x, DType to);
 
 /// The definition of a built-in op by its name ("conv2d_backward_data" too). Throws Error where there is none.
 std::shared_ptr<const OpDefinition> definition(std::string_view name);

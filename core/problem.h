@@ -1,6 +1,9 @@
 #pragma once
 // From a graph node to the call of its catalogue op: extents and scalars, in kernels/ops.h's order.
 
+#include <span>
+#include <string_view>
+
 #include "core/graph.h"
 #include "kernels/catalogue.h"
 
@@ -9,5 +12,13 @@ namespace weft {
 /// Throws Error for ops that are not in the catalogue (reshape, a user's own). Dropout's step is left 0: it comes with
 /// the run.
 Problem problem_of(const Graph& graph, const Node& node);
+/// The same for a node that is in no graph yet. An optional input left out has no extents.
+Problem problem_of(const Node& node, std::span<const Value> inputs, std::span<const Value> outputs);
+
+/// True where problem_of() knows the op.
+bool has_problem(std::string_view op);
+
+/// The catalogue's entry of that name among `ops`; null where there is none.
+const Op* find_op(std::span<const Op* const> ops, std::string_view name);
 
 }  // namespace weft

@@ -1,0 +1,109 @@
+// conv2d: y (N, P, Q, K) = x (N, H, W, C) * weight (K, R, S, C) [+ bias (K)], and its two gradients.
+
+#include <fmt/format.h>
+
+#include "core/op_definitions.h"
+#include "core/ops.h"
+
+namespace weft::ops {
+namespace {
+
+using Extents = std::vector<std::int64_t>;
+
+/// Positions of a dilated filter of `window` taps over a padded axis.
+std::int64_t positions(std::int64_t extent, std::int64_t window, std::int64_t stride, std::int64_t padding,
+                       std::int64_t dilation) {
+  const std::int64_t room = extent + 2 * padding - dilation * (window - 1) - 1;
+  return room < 0 ? 0 : room / stride + 1;
+}
+
+void check_options(const Node& node) {
+  for (const char* option : {"stride", "dilation", "padding"}) {
+    const Extents& values = node.attributes.integers(option);
+    const std::int64_t least = std::string_view(option) == "padding" ? 0 : 1;
+    if (values.size() != 2 || values[0] < least || values[1] < least)
+      reject(node, fmt::format("wants two {} values of at least {}", option, least));
+  }
+}
+
+std::vector<Value> infer_conv2d(const Node& node, std::span<const Value> inputs) {
+  want_inputs(node, 2, 3);
+  want_rank(node, inputs[0], 4, "x (N, H, W, C)");
+  want_rank(node, inputs[1], 4, "a weight (K, R, S, C)");
+  check_options(node);
+  const Shape &x = inputs[0].shape, &weight = inputs[1].shape;
+  const std::int64_t groups = node.attributes.integer("groups");
+  if (groups != 1)
+    reject(node, fmt::format("has {} groups, x {} and weight {}: grouped convolution is not supported, only groups = 1",
+                             groups, to_string(x), to_string(weight)));
+  if (x[3] != weight[3])
+    reject(node, fmt::format("wants {} channels as its weight {} has, got x {}", weight[3], to_string(weight),
+                             to_string(x)));
+  if (node.inputs.size() > 2 && node.inputs[2])
+    want_shape(node, inputs[2], {weight[0]}, "bias", "one for each filter of weight " + to_string(weight));
+  const Extents &stride = node.attributes.integers("stride"), &padding = node.attributes.integers("padding"),
+                &dilation = node.attributes.integers("dilation");
+  const std::int64_t p = positions(x[1], weight[1], stride[0], padding[0], dilation[0]);
+  const std::int64_t q = positions(x[2], weight[2], stride[1], padding[1], dilation[1]);
+  if (p < 1 || q < 1)
+    reject(node, fmt::format("finds no place for its weight {} in x {} with padding ({}, {}) and dilation ({}, {})",
+                             to_string(weight), to_string(x), padding[0], padding[1], dilation[0], dilation[1]));
+  return {made({x[0], p, q, weight[0]}, inputs[0].dtype)};
+}
+
+/// dy, weight -> dx. The stride makes several H and W lead to one P and Q, so they are attributes.
+std::vector<Value> infer_backward_data(const Node& node, std::span<const Value> inputs) {
+  want_inputs(node, 2, 2);
+  want_rank(node, inputs[0], 4, "dy (N, P, Q, K)");
+  want_rank(node, inputs[1], 4, "a weight (K, R, S, C)");
+  const Extents& picture = node.attributes.integers("picture");
+  return {made({inputs[0].shape[0], picture[0], picture[1], inputs[1].shape[3]}, inputs[0].dtype)};
+}
+
+/// x, dy -> dweight. Here it is R and S that several lead to one P and Q.
+std::vector<Value> infer_backward_filter(const Node& node, std::span<const Value> inputs) {
+  want_inputs(node, 2, 2);
+  want_rank(node, inputs[0], 4, "x (N, H, W, C)");
+  want_rank(node, inputs[1], 4, "dy (N, P, Q, K)");
+  const Extents& window = node.attributes.integers("window");
+  return {made({inputs[1].shape[3], window[0], window[1], inputs[0].shape[3]}, inputs[0].dtype)};
+}
+
+std::vector<ValueId> differentiate_conv2d(Graph& graph, NodeId id, std::span<const ValueId> dys,
+                                          std::span<const bool> wanted) {
+  const Node node = graph.node(id);
+  const ValueId x = node.inputs[0], weight = node.inputs[1], dy = dys[0];
+  std::vector<ValueId> gradients(node.inputs.size());
+  if (wanted[0]) {
+    Attributes attributes = node.attributes;
+    attributes.set("picture", Extents{graph.value(x).shape[1], graph.value(x).shape[2]});
+    gradients[0] = graph.apply(node.name, definition("conv2d_backward_data"), {dy, weight}, std::move(attributes));
+  }
+  if (wanted[1]) {
+    Attributes attributes = node.attributes;
+    attributes.set("window", Extents{graph.value(weight).shape[1], graph.value(weight).shape[2]});
+    gradients[1] = graph.apply(node.name, definition("conv2d_backward_filter"), {x, dy}, std::move(attributes));
+  }
+  if (node.inputs.size() > 2 && node.inputs[2] && wanted[2])
+    gradients[2] = graph.apply(node.name, definition("bias_backward"), {dy});
+  return gradients;
+}
+
+}  // namespace
+
+void define_conv(Definitions& definitions) {
+  define(definitions, "conv2d", infer_conv2d, differentiate_conv2d);
+  define(definitions, "conv2d_backward_data", infer_backward_data);
+  define(definitions, "conv2d_backward_filter", infer_backward_filter);
+}
+
+ValueId conv2d(Graph& graph, const std::string& name, ValueId x, ValueId weight, ValueId bias,
+               const Conv2dOptions& options) {
+  return graph.apply(name, definition("conv2d"), {x, weight, bias},
+                     {{"stride", Extents{options.stride[0], options.stride[1]}},
+                      {"padding", Extents{options.padding[0], options.padding[1]}},
+                      {"dilation", Extents{options.dilation[0], options.dilation[1]}},
+                      {"groups", options.groups}});
+}
+
+}  // namespace weft::ops
