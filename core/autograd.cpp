@@ -13,7 +13,9 @@
 namespace weft {
 namespace {
 
-std::size_t at(ValueId id) { return static_cast<std::size_t>(id.index); }
+std::size_t at(ValueId id) {
+  return static_cast<std::size_t>(id.index);
+}
 
 /// Which values' gradients are of use: trained parameters, the inputs asked for, and all that is computed from them.
 std::vector<bool> values_in_need(const Graph& graph, const std::vector<std::string>& also) {
@@ -26,8 +28,8 @@ std::vector<bool> values_in_need(const Graph& graph, const std::vector<std::stri
     needed[at(id)] = true;
   }
   for (const Node& node : graph.nodes()) {
-    const bool any = std::any_of(node.inputs.begin(), node.inputs.end(),
-                                 [&](ValueId input) { return input && needed[at(input)]; });
+    const bool any =
+        std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) { return input && needed[at(input)]; });
     for (const ValueId output : node.outputs) needed[at(output)] = needed[at(output)] || any;
   }
   return needed;
@@ -82,8 +84,8 @@ class Backward {
     }
     if (!reached || !any) return;
     if (!node.definition->differentiate)
-      fail(fmt::format("{}: {} has no gradient, and the loss is computed through it", node.name,
-                       node.definition->name));
+      fail(
+          fmt::format("{}: {} has no gradient, and the loss is computed through it", node.name, node.definition->name));
     if (!output_gradients.front() && node.definition->run_on_host == nullptr)
       fail(fmt::format("{}: {} has a gradient for its first output alone, and the loss is computed through another",
                        node.name, node.definition->name));
@@ -126,7 +128,7 @@ Graph with_gradients(const Graph& graph, std::string_view loss, const std::vecto
     if (value.kind == ValueKind::parameter && value.requires_grad) backward.mark(ValueId{i}, value.name);
   }
   for (const std::string& name : also) backward.mark(graph.find(name), name);
-  return without_dead_nodes(backward.finish());
+  return backward.finish();
 }
 
 }  // namespace weft

@@ -28,7 +28,9 @@ std::int64_t Attributes::integer(std::string_view name) const {
   return attribute<std::int64_t>(items_, name, "an integer");
 }
 
-double Attributes::real(std::string_view name) const { return attribute<double>(items_, name, "a real number"); }
+double Attributes::real(std::string_view name) const {
+  return attribute<double>(items_, name, "a real number");
+}
 
 const std::string& Attributes::text(std::string_view name) const {
   return attribute<std::string>(items_, name, "a text");
@@ -38,7 +40,9 @@ const std::vector<std::int64_t>& Attributes::integers(std::string_view name) con
   return attribute<std::vector<std::int64_t>>(items_, name, "a list of integers");
 }
 
-bool Attributes::has(std::string_view name) const { return items_.find(name) != items_.end(); }
+bool Attributes::has(std::string_view name) const {
+  return items_.find(name) != items_.end();
+}
 
 ValueId Graph::leaf(std::string name, Shape shape, DType dtype, ValueKind kind, bool requires_grad) {
   if (name.empty()) fail("an input, a parameter or a state needs a name");
@@ -144,6 +148,8 @@ std::vector<NodeId> Graph::readers(ValueId id) const {
   return result;
 }
 
-NodeId Graph::producer(ValueId id) const { return producers_[static_cast<std::size_t>(id.index)]; }
+NodeId Graph::producer(ValueId id) const {
+  return producers_[static_cast<std::size_t>(id.index)];
+}
 
 }  // namespace weft

@@ -76,8 +76,8 @@ void want_same_shape(const Node& node, const Value& a, const Value& b, const cha
 
 void want_inputs(const Node& node, std::size_t least, std::size_t most) {
   if (node.inputs.size() < least || node.inputs.size() > most)
-    reject(node, fmt::format("takes {} inputs, got {}", least == most ? fmt::format("{}", least)
-                                                                      : fmt::format("{} to {}", least, most),
+    reject(node, fmt::format("takes {} inputs, got {}",
+                             least == most ? fmt::format("{}", least) : fmt::format("{} to {}", least, most),
                              node.inputs.size()));
 }
 
@@ -97,6 +97,8 @@ Infer like_input(std::size_t i) {
   };
 }
 
-bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16; }
+bool is_float(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16;
+}
 
 }  // namespace weft::ops

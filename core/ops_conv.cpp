@@ -37,8 +37,8 @@ std::vector<Value> infer_conv2d(const Node& node, std::span<const Value> inputs)
     reject(node, fmt::format("has {} groups, x {} and weight {}: grouped convolution is not supported, only groups = 1",
                              groups, to_string(x), to_string(weight)));
   if (x[3] != weight[3])
-    reject(node, fmt::format("wants {} channels as its weight {} has, got x {}", weight[3], to_string(weight),
-                             to_string(x)));
+    reject(node,
+           fmt::format("wants {} channels as its weight {} has, got x {}", weight[3], to_string(weight), to_string(x)));
   if (node.inputs.size() > 2 && node.inputs[2])
     want_shape(node, inputs[2], {weight[0]}, "bias", "one for each filter of weight " + to_string(weight));
   const Extents &stride = node.attributes.integers("stride"), &padding = node.attributes.integers("padding"),

@@ -17,8 +17,7 @@ using Ids = std::vector<ValueId>;
 std::vector<Value> infer_bias_add(const Node& node, std::span<const Value> inputs) {
   want_inputs(node, 2, 2);
   if (inputs[0].shape.rank() < 1) reject(node, "wants x (..., C), got " + to_string(inputs[0].shape));
-  want_shape(node, inputs[1], {inputs[0].shape[-1]}, "bias",
-             "one for each channel of x " + to_string(inputs[0].shape));
+  want_shape(node, inputs[1], {inputs[0].shape[-1]}, "bias", "one for each channel of x " + to_string(inputs[0].shape));
   return {made(inputs[0].shape, inputs[0].dtype)};
 }
 
@@ -69,7 +68,9 @@ Ids differentiate_relu(Graph& graph, NodeId id, std::span<const ValueId> dys, st
 }
 
 /// The gradient goes to both as it is.
-Ids differentiate_add(Graph&, NodeId, std::span<const ValueId> dys, std::span<const bool>) { return {dys[0], dys[0]}; }
+Ids differentiate_add(Graph&, NodeId, std::span<const ValueId> dys, std::span<const bool>) {
+  return {dys[0], dys[0]};
+}
 
 Ids differentiate_scale(Graph& graph, NodeId id, std::span<const ValueId> dys, std::span<const bool>) {
   const Node node = graph.node(id);
@@ -106,7 +107,9 @@ ValueId bias_add(Graph& graph, const std::string& name, ValueId x, ValueId bias)
   return graph.apply(name, definition("bias_add"), {x, bias});
 }
 
-ValueId relu(Graph& graph, const std::string& name, ValueId x) { return graph.apply(name, definition("relu"), {x}); }
+ValueId relu(Graph& graph, const std::string& name, ValueId x) {
+  return graph.apply(name, definition("relu"), {x});
+}
 
 ValueId add(Graph& graph, const std::string& name, ValueId a, ValueId b) {
   return graph.apply(name, definition("add"), {a, b});

@@ -19,8 +19,7 @@ std::vector<Value> infer_gemm(const Node& node, std::span<const Value> inputs) {
   if (k != k_of_b)
     reject(node, fmt::format("wants inner extents that agree, got {} of a {}{} and {} of b {}{}", k, to_string(a),
                              trans_a ? " transposed" : "", k_of_b, to_string(b), trans_b ? " transposed" : ""));
-  if (node.inputs.size() > 2 && node.inputs[2])
-    want_shape(node, inputs[2], {n}, "bias", "one for each of y's columns");
+  if (node.inputs.size() > 2 && node.inputs[2]) want_shape(node, inputs[2], {n}, "bias", "one for each of y's columns");
   return {made({m, n}, inputs[0].dtype)};
 }
 
@@ -32,11 +31,11 @@ std::vector<ValueId> differentiate_gemm(Graph& graph, NodeId id, std::span<const
   const ValueId a = node.inputs[0], b = node.inputs[1], dy = dys[0];
   std::vector<ValueId> gradients(node.inputs.size());
   if (wanted[0])
-    gradients[0] = trans_a ? gemm(graph, node.name, b, dy, {}, trans_b, true)
-                           : gemm(graph, node.name, dy, b, {}, false, !trans_b);
+    gradients[0] =
+        trans_a ? gemm(graph, node.name, b, dy, {}, trans_b, true) : gemm(graph, node.name, dy, b, {}, false, !trans_b);
   if (wanted[1])
-    gradients[1] = trans_b ? gemm(graph, node.name, dy, a, {}, true, trans_a)
-                           : gemm(graph, node.name, a, dy, {}, !trans_a, false);
+    gradients[1] =
+        trans_b ? gemm(graph, node.name, dy, a, {}, true, trans_a) : gemm(graph, node.name, a, dy, {}, !trans_a, false);
   if (node.inputs.size() > 2 && node.inputs[2] && wanted[2])
     gradients[2] = graph.apply(node.name, definition("bias_backward"), {dy});
   return gradients;
@@ -44,7 +43,9 @@ std::vector<ValueId> differentiate_gemm(Graph& graph, NodeId id, std::span<const
 
 }  // namespace
 
-void define_gemm(Definitions& definitions) { define(definitions, "gemm", infer_gemm, differentiate_gemm); }
+void define_gemm(Definitions& definitions) {
+  define(definitions, "gemm", infer_gemm, differentiate_gemm);
+}
 
 ValueId gemm(Graph& graph, const std::string& name, ValueId a, ValueId b, ValueId bias, bool trans_a, bool trans_b) {
   return graph.apply(name, definition("gemm"), {a, b, bias},

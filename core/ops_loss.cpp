@@ -16,11 +16,11 @@ std::vector<Value> infer_rows(const Node& node, std::span<const Value> inputs) {
 
 /// Both softmaxes need y alone: dx from dy, y.
 Differentiate through_output(const char* backward) {
-  return [backward](Graph& graph, NodeId id, std::span<const ValueId> dys,
-                    std::span<const bool>) -> std::vector<ValueId> {
-    const Node node = graph.node(id);
-    return {graph.apply(node.name, definition(backward), {dys[0], node.outputs[0]})};
-  };
+  return
+      [backward](Graph& graph, NodeId id, std::span<const ValueId> dys, std::span<const bool>) -> std::vector<ValueId> {
+        const Node node = graph.node(id);
+        return {graph.apply(node.name, definition(backward), {dys[0], node.outputs[0]})};
+      };
 }
 
 void check_labels(const Node& node, const Value& logits, const Value& labels) {

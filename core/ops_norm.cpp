@@ -40,8 +40,7 @@ std::vector<Value> infer_backward(const Node& node, std::span<const Value> input
   return {made(x, inputs[1].dtype), made({x[-1]}, DType::f32, "dweight"), made({x[-1]}, DType::f32, "dbias")};
 }
 
-std::vector<ValueId> differentiate_train(Graph& graph, NodeId id, std::span<const ValueId> dys,
-                                         std::span<const bool>) {
+std::vector<ValueId> differentiate_train(Graph& graph, NodeId id, std::span<const ValueId> dys, std::span<const bool>) {
   const Node node = graph.node(id);
   const NodeId backward =
       graph.add(node.name, definition("batch_norm_train_backward"),

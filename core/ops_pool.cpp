@@ -70,8 +70,8 @@ Attributes with_picture(const Graph& graph, const Node& node) {
 std::vector<ValueId> differentiate_max_pool(Graph& graph, NodeId id, std::span<const ValueId> dys,
                                             std::span<const bool>) {
   const Node node = graph.node(id);
-  return {graph.apply(node.name, definition("max_pool_backward"), {dys[0], node.outputs[1]},
-                      with_picture(graph, node))};
+  return {
+      graph.apply(node.name, definition("max_pool_backward"), {dys[0], node.outputs[1]}, with_picture(graph, node))};
 }
 
 std::vector<ValueId> differentiate_avg_pool(Graph& graph, NodeId id, std::span<const ValueId> dys,

@@ -20,8 +20,8 @@ std::vector<Value> infer_concat(const Node& node, std::span<const Value> inputs)
     Shape other = input.shape;
     if (other.rank() == y.rank()) other.set(-1, y[-1]);
     if (other != y)
-      reject(node, fmt::format("wants inputs that differ in channels alone, got {} and {}",
-                               to_string(inputs[0].shape), to_string(input.shape)));
+      reject(node, fmt::format("wants inputs that differ in channels alone, got {} and {}", to_string(inputs[0].shape),
+                               to_string(input.shape)));
     channels += input.shape[-1];
   }
   y.set(-1, channels);
@@ -69,9 +69,9 @@ std::vector<Value> infer_sum(const Node& node, std::span<const Value> inputs) {
 Ids differentiate_sum(Graph& graph, NodeId id, std::span<const ValueId> dys, std::span<const bool>) {
   const Node node = graph.node(id);
   const Shape x = graph.value(node.inputs[0]).shape;
-  const ValueId zeros = graph.apply(
-      node.name, definition("fill"), {},
-      {{"shape", Shape({x.elements(), 1}).extents()}, {"value", 0.0}, {"follows_batch", std::int64_t{1}}});
+  const ValueId zeros =
+      graph.apply(node.name, definition("fill"), {},
+                  {{"shape", Shape({x.elements(), 1}).extents()}, {"value", 0.0}, {"follows_batch", std::int64_t{1}}});
   return {reshape(graph, node.name, bias_add(graph, node.name, zeros, dys[0]), x)};
 }
 
@@ -92,6 +92,8 @@ ValueId reshape(Graph& graph, const std::string& name, ValueId x, Shape shape) {
   return graph.apply(name, definition("reshape"), {x}, {{"shape", shape.extents()}});
 }
 
-ValueId sum(Graph& graph, const std::string& name, ValueId x) { return graph.apply(name, definition("sum"), {x}); }
+ValueId sum(Graph& graph, const std::string& name, ValueId x) {
+  return graph.apply(name, definition("sum"), {x});
+}
 
 }  // namespace weft::ops

@@ -10,7 +10,9 @@
 namespace weft {
 namespace {
 
-std::size_t at(ValueId id) { return static_cast<std::size_t>(id.index); }
+std::size_t at(ValueId id) {
+  return static_cast<std::size_t>(id.index);
+}
 
 /// Copies a graph value by value into a new one, in the old order; a pass says what becomes of each node.
 class Rewriter {
@@ -25,10 +27,17 @@ class Rewriter {
   void copy_leaf(ValueId old, Shape shape) {
     const Value& value = from_.value(old);
     switch (value.kind) {
-      case ValueKind::input: map(old, to_.input(value.name, std::move(shape), value.dtype)); break;
-      case ValueKind::parameter: map(old, to_.parameter(value.name, std::move(shape), value.requires_grad)); break;
-      case ValueKind::state: map(old, to_.state(value.name, std::move(shape))); break;
-      case ValueKind::activation: break;
+      case ValueKind::input:
+        map(old, to_.input(value.name, std::move(shape), value.dtype));
+        break;
+      case ValueKind::parameter:
+        map(old, to_.parameter(value.name, std::move(shape), value.requires_grad));
+        break;
+      case ValueKind::state:
+        map(old, to_.state(value.name, std::move(shape)));
+        break;
+      case ValueKind::activation:
+        break;
     }
   }
 
@@ -125,19 +134,19 @@ Graph without_dead_nodes(const Graph& graph) {
 
 Graph for_inference(const Graph& graph, const std::vector<std::string>& outputs) {
   Rewriter rewriter(graph);
-  rewriter.walk([&](ValueId leaf) { rewriter.copy_leaf(leaf, graph.value(leaf).shape); },
-                [&](NodeId id) {
-                  const Node& node = graph.node(id);
-                  if (node.pass == Pass::backward) return;
-                  const std::string& op = node.definition->name;
-                  if (op == "dropout")
-                    rewriter.map(node.outputs[0], rewriter[node.inputs[0]]);
-                  else if (op == "batch_norm_train")
-                    rewriter.copy_node(node, ops::definition("batch_norm_eval"),
-                                       {{"eps", node.attributes.real("eps")}});
-                  else
-                    rewriter.copy_node(node);
-                });
+  rewriter.walk(
+      [&](ValueId leaf) { rewriter.copy_leaf(leaf, graph.value(leaf).shape); },
+      [&](NodeId id) {
+        const Node& node = graph.node(id);
+        if (node.pass == Pass::backward) return;
+        const std::string& op = node.definition->name;
+        if (op == "dropout")
+          rewriter.map(node.outputs[0], rewriter[node.inputs[0]]);
+        else if (op == "batch_norm_train")
+          rewriter.copy_node(node, ops::definition("batch_norm_eval"), {{"eps", node.attributes.real("eps")}});
+        else
+          rewriter.copy_node(node);
+      });
   std::map<std::string, ValueId, std::less<>> kept;
   for (const std::string& name : outputs) {
     const ValueId value = graph.find(name);
@@ -169,8 +178,7 @@ Graph with_batch(const Graph& graph, std::int64_t batch) {
         const Node& node = graph.node(id);
         Attributes attributes = node.attributes;
         if (node.definition->name == "reshape") {
-          attributes.set("shape", scaled(node, attributes.integers("shape"),
-                                         rewriter.shape(node.inputs[0]).elements(),
+          attributes.set("shape", scaled(node, attributes.integers("shape"), rewriter.shape(node.inputs[0]).elements(),
                                          graph.value(node.inputs[0]).shape.elements()));
         } else if (node.definition->name == "fill" && attributes.integer("follows_batch") != 0) {
           attributes.set("shape", scaled(node, attributes.integers("shape"), batch, former));

@@ -101,8 +101,8 @@ std::string to_dot(const Graph& graph) {
     for (const NodeId reader : readers) dot += fmt::format("  {} -> n{} [label={}];\n", from, reader.index, shape);
     for (const auto& [name, output] : graph.outputs()) {
       if (output != id || name.starts_with("grad.")) continue;
-      dot += fmt::format("  o{} [label={}, shape=ellipse];\n  {} -> o{} [label={}];\n", i, quoted(name), from, i,
-                         shape);
+      dot +=
+          fmt::format("  o{} [label={}, shape=ellipse];\n  {} -> o{} [label={}];\n", i, quoted(name), from, i, shape);
     }
   }
   return dot + "}\n";
@@ -136,7 +136,8 @@ std::string layer_table(const Graph& graph) {
   }
   rows.push_back({"total", "", "", count_text(trained + frozen), count_text(flops)});
   std::string text = table_text(rows, {true, true, true, false, false});
-  if (frozen > 0) text += fmt::format("{} parameters are trained, {} are frozen\n", count_text(trained), count_text(frozen));
+  if (frozen > 0)
+    text += fmt::format("{} parameters are trained, {} are frozen\n", count_text(trained), count_text(frozen));
   return text;
 }
 

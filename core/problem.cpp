@@ -16,7 +16,9 @@ bool present(const Node& node, std::size_t input) {
 }
 
 /// Product of all extents but the last: what the catalogue calls rows.
-std::int64_t rows_of(const Shape& shape) { return shape.elements() / shape[-1]; }
+std::int64_t rows_of(const Shape& shape) {
+  return shape.elements() / shape[-1];
+}
 
 void gemm(Problem& problem, const Node& node, Values inputs, Values outputs) {
   using extents::Gemm;
@@ -100,13 +102,16 @@ void elements(Problem& problem, const Node&, Values inputs, Values) {
   problem.extents[extents::Elements::n] = inputs[0].shape.elements();
 }
 
-void rows_of_first(Problem& problem, const Node&, Values inputs, Values) { rows(problem, inputs[0].shape); }
+void rows_of_first(Problem& problem, const Node&, Values inputs, Values) {
+  rows(problem, inputs[0].shape);
+}
 
 /// How each op's extents follow from its node. Operand positions are kernels/ops.h's.
 const std::map<std::string_view, Fill>& table() {
   static const std::map<std::string_view, Fill> fills = {
       {"gemm", gemm},
-      {"conv2d", [](Problem& p, const Node& n, Values i, Values) { conv(p, n, i[0].shape, i[1].shape, present(n, 2)); }},
+      {"conv2d",
+       [](Problem& p, const Node& n, Values i, Values) { conv(p, n, i[0].shape, i[1].shape, present(n, 2)); }},
       {"conv2d_backward_data",
        [](Problem& p, const Node& n, Values i, Values o) { conv(p, n, o[0].shape, i[1].shape, false); }},
       {"conv2d_backward_filter",
@@ -159,7 +164,9 @@ const std::map<std::string_view, Fill>& table() {
 
 }  // namespace
 
-bool has_problem(std::string_view op) { return table().contains(op); }
+bool has_problem(std::string_view op) {
+  return table().contains(op);
+}
 
 Problem problem_of(const Node& node, std::span<const Value> inputs, std::span<const Value> outputs) {
   const auto found = table().find(node.definition->name);
