@@ -1,0 +1,150 @@
+// Every bad input gets one clear line: what, where, what to do; exit 1 where it failed, 2 where the command line was
+// wrong.
+
+#include <doctest/doctest.h>
+
+#include "tests/tools/harness.h"
+
+namespace fs = std::filesystem;
+using namespace weft::tests;
+
+namespace {
+
+/// One line on stderr that holds `words`, nothing after it, the exit status given.
+void check_refused(const ProcessResult& result, int status, const std::vector<std::string>& words) {
+  CAPTURE(result.out);
+  CAPTURE(result.err);
+  CHECK(result.status == status);
+  CHECK(lines(result.err) == 1);
+  for (const auto& word : words) CHECK_MESSAGE(result.err.find(word) != std::string::npos, "no \"", word, "\" in it");
+}
+
+std::vector<std::string> train(const fs::path& data, const fs::path& run, std::vector<std::string> more = {}) {
+  std::vector<std::string> arguments = {"train",  data.string(), "--out",    run.string(), "--arch",   "lenet",
+                                        "--size", "32",          "--epochs", "1",          "--device", "cpu"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+fs::path copy_of_sample(const TemporaryFolder& folder) {
+  fs::copy(drawn_sample(), folder / "data", fs::copy_options::recursive);
+  return folder / "data";
+}
+
+fs::path first_file(const fs::path& folder) {
+  return fs::directory_iterator(folder)->path();
+}
+
+}  // namespace
+
+TEST_CASE("a wrong command line exits 2") {
+  const TemporaryFolder folder;
+  CHECK(dogs_vs_cats({}).status == 2);
+  CHECK(dogs_vs_cats({"trian"}).status == 2);
+  CHECK(dogs_vs_cats({"train", drawn_sample().string()}).status == 2);  // no --out
+  CHECK(dogs_vs_cats(train(drawn_sample(), folder / "run", {"--batch", "0"})).status == 2);
+  check_refused(dogs_vs_cats(train(drawn_sample(), folder / "run", {"--policy", "warmup"})), 2,
+                {"warmup", "constant", "step", "triangular", "one-cycle"});
+  check_refused(
+      dogs_vs_cats({"train", drawn_sample().string(), "--out", (folder / "run").string(), "--arch", "resnet19"}), 2,
+      {"resnet19", "resnet18", "squeezenet1_1"});
+  CHECK_FALSE(fs::exists(folder / "run"));
+}
+
+TEST_CASE("--version and --help exit 0") {
+  const auto version = dogs_vs_cats({"--version"});
+  CHECK(version.status == 0);
+  CHECK(version.out.starts_with("weft "));
+  CHECK(dogs_vs_cats({"train", "--help"}).status == 0);
+  CHECK(run_program("weft_doctor", {"--version"}).status == 0);
+}
+
+TEST_CASE("the doctor says what a machine has") {
+  const auto result = run_program("weft_doctor", {});
+  CHECK(result.status == 0);
+  CHECK(result.out.find("cpu") != std::string::npos);
+  CHECK(result.out.find("simt") != std::string::npos);
+  CHECK(result.out.find("cuda") != std::string::npos);
+}
+
+TEST_CASE("folders that cannot be trained on") {
+  const TemporaryFolder folder;
+  const auto run = folder / "run";
+  check_refused(dogs_vs_cats(train(folder / "nowhere", run)), 1, {"nowhere"});
+
+  fs::create_directories(folder / "empty");
+  check_refused(dogs_vs_cats(train(folder / "empty", run)), 1, {"empty"});
+
+  const auto data = copy_of_sample(folder);
+  fs::create_directories(data / "train" / "birds");
+  check_refused(dogs_vs_cats(train(data, run)), 1, {"birds"});
+  fs::remove_all(data / "train" / "birds");
+
+  fs::remove_all(data / "train" / "dogs");
+  fs::remove_all(data / "valid" / "dogs");
+  check_refused(dogs_vs_cats(train(data, run)), 1, {"one class"});
+}
+
+TEST_CASE("pictures that cannot be used are left out, counted and named") {
+  const TemporaryFolder folder;
+  const auto data = copy_of_sample(folder);
+  write_all(data / "train" / "cats" / "notes.jpg", "this is no picture");
+  write_all(data / "train" / "cats" / "nothing.jpg", "");
+  const std::string whole = read_all(first_file(data / "train" / "dogs"));
+  write_all(data / "train" / "dogs" / "cut.jpg", whole.substr(0, whole.size() / 2));
+  const auto result = dogs_vs_cats(train(data, folder / "run"));
+  CAPTURE(result.err);
+  CHECK(result.status == 0);
+  for (const char* name : {"notes.jpg", "nothing.jpg", "cut.jpg"}) CHECK(result.err.find(name) != std::string::npos);
+  CHECK(result.err.find("3") != std::string::npos);
+
+  const auto audited = dogs_vs_cats({"audit", data.string()});
+  CHECK(audited.status == 1);
+  for (const char* name : {"notes.jpg", "nothing.jpg", "cut.jpg"}) CHECK(audited.out.find(name) != std::string::npos);
+  CHECK(dogs_vs_cats({"audit", drawn_sample().string()}).status == 0);
+}
+
+TEST_CASE("a RUN that cannot be written is refused before the work") {
+  const TemporaryFolder folder;
+  write_all(folder / "file", "a regular file");
+  check_refused(dogs_vs_cats(train(drawn_sample(), folder.path() / "file" / "run")), 1, {"file"});
+  check_refused(dogs_vs_cats(train(drawn_sample(), folder / "file")), 1, {"file"});
+}
+
+TEST_CASE("weights that do not fit") {
+  const TemporaryFolder folder;
+  const auto made = dogs_vs_cats(train(drawn_sample(), folder / "lenet"));
+  REQUIRE(made.status == 0);
+  const std::string lenet = (folder / "lenet" / "model.safetensors").string();
+  check_refused(dogs_vs_cats({"train", drawn_sample().string(), "--out", (folder / "run").string(), "--arch",
+                              "squeezenet1_1", "--size", "64", "--weights", lenet}),
+                1, {"squeezenet1_1", "lenet"});
+
+  std::string broken = read_all(lenet);
+  broken[3] = '\x7f';  // the header's length
+  write_all(folder / "broken.safetensors", broken);
+  check_refused(
+      dogs_vs_cats(train(drawn_sample(), folder / "run", {"--weights", (folder / "broken.safetensors").string()})), 1,
+      {"broken.safetensors", "header"});
+  check_refused(
+      dogs_vs_cats(train(drawn_sample(), folder / "run", {"--weights", (folder / "none.safetensors").string()})), 1,
+      {"none.safetensors"});
+}
+
+TEST_CASE("devices that are not there") {
+  const TemporaryFolder folder;
+  check_refused(dogs_vs_cats(train(drawn_sample(), folder / "run", {"--device", "tpu"})), 1, {"tpu", "cpu", "simt"});
+  const auto cuda = dogs_vs_cats(train(drawn_sample(), folder / "run", {"--device", "cuda:7"}));
+  if (cuda.status != 0) check_refused(cuda, 1, {"cuda"});
+}
+
+TEST_CASE("runs that cannot be used") {
+  const TemporaryFolder folder;
+  const std::string picture = first_file(drawn_sample() / "valid" / "cats").string();
+  check_refused(dogs_vs_cats({"predict", (folder / "nowhere").string(), picture}), 1, {"nowhere"});
+  write_all(folder / "half" / "config.json", "{\"format\": 1");
+  check_refused(dogs_vs_cats({"predict", (folder / "half").string(), picture}), 1, {"config.json"});
+  write_all(folder / "newer" / "config.json", "{\"format\": 999}");
+  check_refused(dogs_vs_cats({"evaluate", (folder / "newer").string(), drawn_sample().string()}), 1,
+                {"config.json", "999"});
+}

@@ -1,0 +1,109 @@
+#include "tests/tools/harness.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <memory>
+#include <sstream>
+#include <stdexcept>
+#include <thread>
+
+extern char** environ;
+
+namespace weft::tests {
+
+namespace fs = std::filesystem;
+
+ProcessResult run_program(const std::string& program, const std::vector<std::string>& arguments,
+                          const ProcessOptions& options) {
+  const TemporaryFolder streams;
+  const std::string path = std::string(WEFT_PROGRAMS) + "/" + program;
+  std::vector<std::string> words = {path};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (auto& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  std::vector<std::string> settings = options.environment;
+  std::vector<char*> envp;
+  for (char** e = environ; *e != nullptr; ++e) envp.push_back(*e);
+  for (auto& setting : settings) envp.push_back(setting.data());
+  envp.push_back(nullptr);
+
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  const std::string out = streams / "out", err = streams / "err";
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  if (!options.folder.empty()) posix_spawn_file_actions_addchdir_np(&actions, options.folder.c_str());
+  pid_t child = 0;
+  const auto start = std::chrono::steady_clock::now();
+  const int failed = posix_spawn(&child, path.c_str(), &actions, nullptr, argv.data(), envp.data());
+  posix_spawn_file_actions_destroy(&actions);
+  if (failed != 0) throw std::runtime_error("cannot start " + path);
+
+  ProcessResult result;
+  int status = 0;
+  bool interrupted = options.interrupt_after < 0;
+  const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  while (waitpid(child, &status, interrupted ? 0 : WNOHANG) == 0) {
+    if (elapsed() >= options.interrupt_after) {
+      kill(child, SIGINT);
+      interrupted = true;
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
+  result.seconds = elapsed();
+  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  result.out = read_all(out);
+  result.err = read_all(err);
+  return result;
+}
+
+TemporaryFolder::TemporaryFolder() {
+  std::string name = (fs::temp_directory_path() / "weft-test-XXXXXX").string();
+  if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
+  path_ = name;
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
+}
+
+std::string read_all(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+void write_all(const fs::path& path, const std::string& text) {
+  fs::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+int lines(const std::string& text) {
+  int count = 0;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) count += line.empty() ? 0 : 1;
+  return count;
+}
+
+const fs::path& drawn_sample() {
+  static const TemporaryFolder folder;
+  static const fs::path path = [] {
+    const auto made = dogs_vs_cats({"sample", (folder / "sample").string(), "--count", "40", "--size", "48"});
+    if (made.status != 0) throw std::runtime_error("sample failed: " + made.err);
+    return folder / "sample";
+  }();
+  return path;
+}
+
+}  // namespace weft::tests

@@ -1,0 +1,53 @@
+#pragma once
+// Runs a program as a person would: arguments in, exit status and both streams out; Ctrl-C after a while.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace weft::tests {
+
+struct ProcessResult {
+  int status = -1;  ///< exit status; 128 + signal where a signal ended it
+  std::string out, err;
+  double seconds = 0;
+};
+
+struct ProcessOptions {
+  /// Sends SIGINT after this many seconds; below 0: never.
+  double interrupt_after = -1;
+  /// NAME=value, added to the environment.
+  std::vector<std::string> environment;
+  std::filesystem::path folder;  ///< working directory; empty: this one
+};
+
+/// Runs build/<preset>/bin/`program`.
+ProcessResult run_program(const std::string& program, const std::vector<std::string>& arguments,
+                          const ProcessOptions& options = {});
+/// dogs_vs_cats.
+inline ProcessResult dogs_vs_cats(const std::vector<std::string>& arguments, const ProcessOptions& options = {}) {
+  return run_program("dogs_vs_cats", arguments, options);
+}
+
+/// A folder of its own under the system's temporary one, removed with everything in it when the object goes.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+std::string read_all(const std::filesystem::path& path);
+void write_all(const std::filesystem::path& path, const std::string& text);
+/// Number of lines that are not empty.
+int lines(const std::string& text);
+/// A small drawn sample that all tests of the program share: `count` training pictures of 48 pixels.
+const std::filesystem::path& drawn_sample();
+
+}  // namespace weft::tests

@@ -1,0 +1,157 @@
+// What a run leaves, what the other verbs make of it, and that breaking off changes nothing.
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
+
+#include "tests/tools/harness.h"
+
+namespace fs = std::filesystem;
+using namespace weft::tests;
+
+namespace {
+
+std::vector<std::string> train(const fs::path& run, std::vector<std::string> more) {
+  std::vector<std::string> arguments = {
+      "train", drawn_sample().string(), "--out", run.string(), "--device", "cpu", "--size", "32", "--batch", "8"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+std::string weights_of(const fs::path& run) {
+  return read_all(run / "model.safetensors");
+}
+
+}  // namespace
+
+TEST_CASE("train, predict, evaluate") {
+  const TemporaryFolder folder;
+  const auto run = folder / "run";
+  const auto trained = dogs_vs_cats(train(run, {"--arch", "lenet", "--epochs", "2"}));
+  CAPTURE(trained.err);
+  REQUIRE(trained.status == 0);
+  CHECK(trained.out.find("Accuracy") != std::string::npos);
+  for (const char* name : {"model.safetensors", "config.json", "log.csv"}) CHECK(fs::file_size(run / name) > 0);
+
+  const auto config = nlohmann::json::parse(read_all(run / "config.json"));
+  CHECK(config["arch"] == "lenet");
+  CHECK(config["classes"] == std::vector<std::string>{"cats", "dogs"});
+  CHECK(config["size"] == 32);
+  CHECK(config["mean"].size() == 3);
+  CHECK(config["command"].get<std::string>().find("--arch lenet") != std::string::npos);
+
+  std::istringstream log(read_all(run / "log.csv"));
+  std::string header;
+  std::getline(log, header);
+  CHECK(header.starts_with("epoch,train_loss,valid_loss,accuracy,seconds,images_per_second"));
+  int rows = 0;
+  for (std::string row; std::getline(log, row);) ++rows;
+  CHECK(rows == 2);
+
+  const std::string pictures = (drawn_sample() / "valid").string();
+  const auto predicted = dogs_vs_cats({"predict", run.string(), pictures, "--device", "cpu"});
+  REQUIRE(predicted.status == 0);
+  CHECK(lines(predicted.out) == 10);
+  std::istringstream text(predicted.out);
+  for (std::string line; std::getline(text, line);) {
+    std::istringstream fields(line);
+    std::string path, name, probability;
+    std::getline(fields, path, '\t');
+    std::getline(fields, name, '\t');
+    std::getline(fields, probability, '\t');
+    CHECK(fs::exists(path));
+    CHECK((name == "cats" || name == "dogs"));
+    const double p = std::stod(probability);
+    CHECK(p >= 0.5);
+    CHECK(p <= 1.0);
+  }
+
+  const auto logs = dogs_vs_cats({"predict", run.string(), pictures, "--device", "cpu", "--log"});
+  CHECK(logs.status == 0);
+  CHECK(std::stod(logs.out.substr(logs.out.find_last_of('\t') + 1)) <= 0);
+  const auto json = dogs_vs_cats({"predict", run.string(), pictures, "--device", "cpu", "--json"});
+  REQUIRE(json.status == 0);
+  const auto first = nlohmann::json::parse(json.out.substr(0, json.out.find('\n')));
+  CHECK(std::abs(first["probabilities"]["cats"].get<double>() + first["probabilities"]["dogs"].get<double>() - 1) <
+        1e-5);
+
+  const auto evaluated = dogs_vs_cats({"evaluate", run.string(), drawn_sample().string(), "--device", "cpu", "--json"});
+  REQUIRE(evaluated.status == 0);
+  const auto result = nlohmann::json::parse(evaluated.out);
+  const auto& confusion = result["confusion"];
+  const int right = confusion[0][0].get<int>() + confusion[1][1].get<int>();
+  CHECK(right + confusion[0][1].get<int>() + confusion[1][0].get<int>() == 10);
+  CHECK(std::abs(result["accuracy"].get<double>() - right / 10.0) < 1e-6);
+}
+
+TEST_CASE("the same seed gives the same bits, whatever decodes") {
+  const TemporaryFolder folder;
+  for (const bool freeze : {false, true}) {
+    std::vector<std::string> options = {"--arch", "resnet18", "--epochs", "1", "--seed", "3"};
+    if (freeze) options.push_back("--freeze");
+    std::string former;
+    for (const char* threads : {"1", "4", "4"}) {
+      auto with_threads = options;
+      with_threads.insert(with_threads.end(), {"--loader-threads", threads});
+      const auto run = folder / ("run" + std::string(threads));
+      const auto result = dogs_vs_cats(train(run, with_threads));
+      CAPTURE(result.err);
+      REQUIRE(result.status == 0);
+      const std::string weights = weights_of(run);
+      REQUIRE(weights.size() > 1000);
+      if (!former.empty()) CHECK_MESSAGE(weights == former, "loader threads ", threads);
+      former = weights;
+    }
+  }
+}
+
+TEST_CASE("Ctrl-C at random points, then --resume: the bits of an unbroken run") {
+  const TemporaryFolder folder;
+  std::mt19937 random(20240229);
+  for (const bool freeze : {false, true}) {
+    std::vector<std::string> options = {"--arch", "resnet18", "--epochs", "3", "--policy", "one-cycle", "--size", "64"};
+    if (freeze) options.push_back("--freeze");
+    const auto whole = folder / ("whole" + std::to_string(freeze));
+    const auto unbroken = dogs_vs_cats(train(whole, options));
+    CAPTURE(unbroken.err);
+    REQUIRE(unbroken.status == 0);
+
+    const auto broken = folder / ("broken" + std::to_string(freeze));
+    int interruptions = 0;
+    auto arguments = train(broken, options);
+    for (int i = 0; i < 20; ++i) {
+      // The first three are broken off, anywhere between the program's start and its end.
+      const double after = std::uniform_real_distribution<double>(0.05, 0.9)(random) * unbroken.seconds;
+      const auto result = dogs_vs_cats(arguments, {.interrupt_after = i < 3 ? after : -1});
+      CAPTURE(result.err);
+      if (result.status == 0) break;
+      const bool before_the_handler = result.status == 128 + 2;
+      if (!before_the_handler) {
+        REQUIRE(result.status == 1);
+        CHECK(result.err.find("--resume") != std::string::npos);
+        ++interruptions;
+        arguments = {"train", "--out", broken.string(), "--resume"};
+      }
+    }
+    MESSAGE("freeze ", freeze, ": ", interruptions, " interruptions");
+    CHECK(weights_of(broken) == weights_of(whole));
+    CHECK(read_all(broken / "log.csv").size() > 0);
+  }
+}
+
+TEST_CASE("--resume with another option is refused") {
+  const TemporaryFolder folder;
+  const auto run = folder / "run";
+  REQUIRE(dogs_vs_cats(train(run, {"--arch", "lenet", "--epochs", "1"})).status == 0);
+  const auto result = dogs_vs_cats({"train", "--out", run.string(), "--resume", "--lr", "0.5"});
+  CHECK(result.status == 1);
+  CHECK(result.err.find("--lr") != std::string::npos);
+  // A run that is done is done: nothing to go on with, and nothing changes.
+  const std::string weights = weights_of(run);
+  CHECK(dogs_vs_cats({"train", "--out", run.string(), "--resume"}).status == 0);
+  CHECK(weights_of(run) == weights);
+}
