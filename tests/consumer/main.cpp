@@ -1,0 +1,49 @@
+// Three lines train a classifier; around them, a layer, a schedule and a callback of one's own.
+
+#include <weft.h>
+
+#include <cstdio>
+#include <memory>
+
+namespace {
+
+/// x * factor, from an op that Weft already has.
+class Scale : public weft::Module {
+ public:
+  explicit Scale(double factor) : factor_(factor) {}
+  weft::ValueId forward(weft::Builder& builder, weft::ValueId x) const override {
+    return weft::ops::scale(builder.graph(), builder.path(), x, factor_);
+  }
+
+ private:
+  double factor_;
+};
+
+class CountSteps : public weft::Callback {
+ public:
+  void on_step(const weft::StepResult&) override { ++steps; }
+  int steps = 0;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) return 2;
+  auto data = weft::ImageFolder(argv[1], {.size = 32});
+  const auto layers = std::make_shared<weft::Sequential>(weft::Sequential::Children{
+      {"scale", std::make_shared<Scale>(0.5)},
+      {"flatten", std::make_shared<weft::Flatten>()},
+      {"head", std::make_shared<weft::Linear>(32 * 32 * 3, 2)},
+  });
+  weft::LearnerOptions options;
+  options.device = "cpu";
+  options.schedule = [](std::int64_t step, std::int64_t total) {
+    return weft::Rates{.lr = 0.01 * (1.0 - static_cast<double>(step) / static_cast<double>(total))};
+  };
+  auto learn = weft::Learner(weft::Model("mine", layers, data.classes(), "head"), data, options);
+  const auto counter = std::make_shared<CountSteps>();
+  learn.add(counter);
+  const auto rows = learn.fit(0.01, 2);
+  std::printf("%d steps, loss %.4f\n", counter->steps, rows.back().train_loss);
+  return counter->steps > 0 && rows.size() == 2 ? 0 : 1;
+}
