@@ -1,0 +1,76 @@
+#include "data/sample.h"
+
+#include <fmt/format.h>
+
+#include <system_error>
+
+#include "data/animals.h"
+#include "data/image_folder.h"
+#include "data/parallel.h"
+#include "kernels/error.h"
+
+namespace weft {
+
+namespace fs = std::filesystem;
+
+Image draw_animal(Animal animal, uint64_t seed, int size) {
+  using namespace drawing;
+  if (size < 32) fail(fmt::format("a drawn picture of {} pixels; at least 32 are needed to see anything", size));
+  Dice dice(seed, subsequence_of(animal == Animal::cat ? "sample.cat" : "sample.dog"));
+  Canvas canvas(size);
+  draw_background(canvas, dice);
+  Coat coat = Coat::draw(dice);
+  // A portrait shows the head; otherwise the whole animal sits there.
+  bool portrait = dice.chance(0.6f);
+  float side = float(size);
+  Frame frame;
+  frame.scale = side * (portrait ? dice.between(0.23f, 0.33f) : dice.between(0.17f, 0.21f));
+  frame.origin = {side * dice.between(0.36f, 0.64f),
+                  side * (portrait ? dice.between(0.42f, 0.6f) : dice.between(0.3f, 0.4f))};
+  frame.angle = dice.between(-0.12f, 0.12f);
+  frame.scale_x = dice.chance(0.5f) ? 1.0f : -1.0f;
+  drawing::draw_animal(canvas, frame, animal, coat, dice);
+  finish(canvas, dice);
+  return canvas.image();
+}
+
+void write_sample(const fs::path& folder, SampleOptions options) {
+  if (options.count < 2) fail(fmt::format("a sample of {} pictures; at least 2 are needed", options.count));
+  struct Job {
+    fs::path file;
+    Animal animal;
+    uint64_t seed;
+  };
+  std::vector<Job> jobs;
+  auto add = [&](const char* part, int count, uint64_t first) {
+    for (int i = 0; i < count; ++i) {
+      Animal animal = i % 2 == 0 ? Animal::cat : Animal::dog;
+      bool cat = animal == Animal::cat;
+      fs::path file = folder / part / (cat ? "cats" : "dogs") / fmt::format("{}.{:04}.jpg", cat ? "cat" : "dog", i / 2);
+      jobs.push_back({file, animal, (options.seed << 32) + first + uint64_t(i)});
+    }
+  };
+  add("train", options.count, 0);
+  add("valid", std::max(2, options.count / 4), uint64_t(1) << 31);
+  for (const char* part : {"train", "valid"}) {
+    for (const char* name : {"cats", "dogs"}) {
+      fs::path path = folder / part / name;
+      std::error_code error;
+      fs::create_directories(path, error);
+      if (error) fail(fmt::format("{}: cannot be made: {}", path.string(), error.message()));
+    }
+  }
+  for_each_in_parallel(int64_t(jobs.size()), [&](int64_t i) {
+    const Job& job = jobs[size_t(i)];
+    write_jpeg(job.file.string(), draw_animal(job.animal, job.seed, options.size), 92);
+  });
+  // Pictures of an earlier, larger sample, or somebody's own, would be trained on unseen.
+  size_t found = 0;
+  for (const char* part : {"train", "valid"}) found += list_files(folder / part).size();
+  if (found != jobs.size()) {
+    fail(fmt::format("{}: holds {} files beside the {} of the sample; choose another folder or empty this one",
+                     folder.string(), found - jobs.size(), jobs.size()));
+  }
+}
+
+}  // namespace weft
