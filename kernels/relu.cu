@@ -3,7 +3,9 @@
 // each input and one write of the output. The backward takes y rather than x, so that a graph may overwrite x.
 
 #include "kernels/catalogue_ops.h"
+#include "kernels/element.h"
 #include "kernels/launch.h"
+#include "kernels/launch_math.h"
 #include "kernels/ops.h"
 #include "kernels/reference/reference.h"
 
@@ -12,32 +14,110 @@ namespace {
 
 using extents::Elements;
 
-constexpr int kBlock = 256;
-
 // Rung 1, scalar. A thread an element: neighbouring threads touch neighbouring addresses, so a warp's request is 4
 // sectors of 32 bytes, but each thread has only 4 bytes in flight. The comparison is written so that NaN passes
 // through.
-__global__ void relu_scalar(const float* __restrict__ x, float* __restrict__ y, int64_t n) {
+template <class T>
+__global__ void relu_scalar(const T* __restrict__ x, T* __restrict__ y, int64_t n) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < n) y[i] = x[i] < 0 ? 0 : x[i];
+  if (i < n) y[i] = to_float(x[i]) < 0 ? from_float<T>(0) : x[i];
+}
+
+template <class T>
+__global__ void relu_backward_scalar(const T* __restrict__ dy, const T* __restrict__ y, T* __restrict__ dx, int64_t n) {
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i < n) dx[i] = to_float(y[i]) > 0 ? dy[i] : from_float<T>(0);
+}
+
+// Rung 2, float4. The scalar rung issues an instruction for every 4 bytes, and the memory system needs many bytes under
+// way to be busy (bandwidth times latency). Here a thread moves 16 bytes with one instruction: a quarter of the
+// instructions and of the threads, four times the bytes in flight. The n % 4 elements behind the last whole pack go to
+// the first threads of the grid, one each.
+template <class T>
+__global__ void relu_float4(const T* __restrict__ x, T* __restrict__ y, int64_t n) {
+  constexpr int kSize = Pack<T>::kSize;
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i < n / kSize) {
+    Pack<T> pack = load_pack(x, i);
+    for (T& value : pack.values) value = to_float(value) < 0 ? from_float<T>(0) : value;
+    store_pack(y, i, pack);
+  }
+  if (i < n % kSize) {
+    const T value = x[n - 1 - i];
+    y[n - 1 - i] = to_float(value) < 0 ? from_float<T>(0) : value;
+  }
+}
+
+template <class T>
+__global__ void relu_backward_float4(const T* __restrict__ dy, const T* __restrict__ y, T* __restrict__ dx, int64_t n) {
+  constexpr int kSize = Pack<T>::kSize;
+  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (i < n / kSize) {
+    Pack<T> gradient = load_pack(dy, i);
+    const Pack<T> value = load_pack(y, i);
+    for (int k = 0; k < kSize; ++k)
+      if (!(to_float(value.values[k]) > 0)) gradient.values[k] = from_float<T>(0);
+    store_pack(dx, i, gradient);
+  }
+  if (i < n % kSize) {
+    const int64_t last = n - 1 - i;
+    dx[last] = to_float(y[last]) > 0 ? dy[last] : from_float<T>(0);
+  }
 }
 
 void launch_relu_scalar(const Problem& problem, void* const* operands, void*, Stream stream) {
   const int64_t n = problem.extents[Elements::n];
-  launch(relu_scalar,
-         {.grid = dim3(static_cast<unsigned>((n + kBlock - 1) / kBlock)), .block = dim3(kBlock), .stream = stream},
-         static_cast<const float*>(operands[0]), static_cast<float*>(operands[1]), n);
+  with_type(problem.dtype, [&]<class T>() {
+    launch(relu_scalar<T>, {.grid = blocks_for(n, kBlock), .block = kBlock, .stream = stream}, as<const T>(operands[0]),
+           as<T>(operands[1]), n);
+  });
 }
 
-Signature relu_signature(const Problem& problem) {
+void launch_relu_backward_scalar(const Problem& problem, void* const* operands, void*, Stream stream) {
   const int64_t n = problem.extents[Elements::n];
-  return {2, {{"x", Role::input, problem.dtype, 1, {n}, Fill::away}, {"y", Role::output, problem.dtype, 1, {n}}}};
+  with_type(problem.dtype, [&]<class T>() {
+    launch(relu_backward_scalar<T>, {.grid = blocks_for(n, kBlock), .block = kBlock, .stream = stream},
+           as<const T>(operands[0]), as<const T>(operands[1]), as<T>(operands[2]), n);
+  });
+}
+
+// A part of a tensor may start anywhere; whole tensors are aligned.
+void launch_relu_float4(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  const int64_t n = problem.extents[Elements::n];
+  if (!aligned({operands[0], operands[1]})) return launch_relu_scalar(problem, operands, workspace, stream);
+  with_type(problem.dtype, [&]<class T>() {
+    launch(relu_float4<T>, {.grid = blocks_for(n, kBlock * Pack<T>::kSize), .block = kBlock, .stream = stream},
+           as<const T>(operands[0]), as<T>(operands[1]), n);
+  });
+}
+
+void launch_relu_backward_float4(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  const int64_t n = problem.extents[Elements::n];
+  if (!aligned({operands[0], operands[1], operands[2]}))
+    return launch_relu_backward_scalar(problem, operands, workspace, stream);
+  with_type(problem.dtype, [&]<class T>() {
+    launch(relu_backward_float4<T>, {.grid = blocks_for(n, kBlock * Pack<T>::kSize), .block = kBlock, .stream = stream},
+           as<const T>(operands[0]), as<const T>(operands[1]), as<T>(operands[2]), n);
+  });
 }
 
 constexpr const char* kElementExtents[] = {"n"};
-constexpr Problem kProblems[] = {{{1}}, {{2}}, {{3}}, {{31}}, {{1000}}, {{4099}}, {{1 << 16}}};
+constexpr Problem kProblems[] = {{{1}},  {{2}},  {{3}},   {{7}},   {{31}},   {{33}},
+                                 {{63}}, {{65}}, {{127}}, {{129}}, {{4099}}, {{1 << 16}}};
+
 constexpr Rung kRungs[] = {
-    {"scalar", "A thread an element, as the formula says.", {}, launch_relu_scalar},
+    {"scalar", "A thread an element, as the formula says.", {.dtypes = kFloats}, launch_relu_scalar},
+    {"float4",
+     "One instruction moves 16 bytes instead of 4, so more bytes are under way.",
+     {.dtypes = kFloats},
+     launch_relu_float4},
+};
+constexpr Rung kBackwardRungs[] = {
+    {"scalar", "A thread an element, as the formula says.", {.dtypes = kFloats}, launch_relu_backward_scalar},
+    {"float4",
+     "One instruction moves 16 bytes instead of 4, so more bytes are under way.",
+     {.dtypes = kFloats},
+     launch_relu_backward_float4},
 };
 
 }  // namespace
@@ -48,14 +128,44 @@ const Op relu = {
     .peer = "cudnn:activation_forward",
     .extent_names = kElementExtents,
     .scalar_names = {},
-    .signature = relu_signature,
-    .check = nullptr,
+    .signature =
+        [](const Problem& p) {
+          const int64_t n = p.extents[Elements::n];
+          return Signature{2, {{"x", Role::input, p.dtype, 1, {n}, Fill::away}, {"y", Role::output, p.dtype, 1, {n}}}};
+        },
+    .check = [](const Problem& p) { require_positive("relu", kElementExtents, p); },
     .reference = reference::relu,
     .flops = [](const Problem& p) { return static_cast<double>(p.extents[Elements::n]); },
-    .bytes = [](const Problem& p) { return 8.0 * static_cast<double>(p.extents[Elements::n]); },
-    .bound = {},
+    .bytes = [](const Problem& p) { return 2 * width(p) * static_cast<double>(p.extents[Elements::n]); },
+    .bound = {.c = 1},
     .problems = kProblems,
     .rungs = kRungs,
+    .exact_on_integers = true,
+};
+
+const Op relu_backward = {
+    .name = "relu_backward",
+    .formula = "dx[i] = y[i] > 0 ? dy[i] : 0; dy, y, dx (n)",
+    .peer = "cudnn:activation_backward",
+    .extent_names = kElementExtents,
+    .scalar_names = {},
+    .signature =
+        [](const Problem& p) {
+          const int64_t n = p.extents[Elements::n];
+          return Signature{3,
+                           {{"dy", Role::input, p.dtype, 1, {n}},
+                            {"y", Role::input, p.dtype, 1, {n}, Fill::derived},
+                            {"dx", Role::output, p.dtype, 1, {n}}}};
+        },
+    .check = [](const Problem& p) { require_positive("relu_backward", kElementExtents, p); },
+    .reference = reference::relu_backward,
+    .flops = [](const Problem& p) { return static_cast<double>(p.extents[Elements::n]); },
+    .bytes = [](const Problem& p) { return 3 * width(p) * static_cast<double>(p.extents[Elements::n]); },
+    .bound = {.c = 1},
+    .problems = kProblems,
+    .rungs = kBackwardRungs,
+    .gradient_of = "relu",
+    .exact_on_integers = true,
 };
 
 }  // namespace weft::WEFT_TARGET
