@@ -3,10 +3,22 @@
 namespace weft::WEFT_TARGET {
 namespace {
 
-// One op a line.
 constexpr const Op* kOps[] = {
-    &gemm,  //
-    &relu,  //
+    &gemm,                      //
+    &bias_add,                  //
+    &bias_backward,             //
+    &relu,                      //
+    &relu_backward,             //
+    &add,                       //
+    &max_pool,                  //
+    &max_pool_backward,         //
+    &avg_pool,                  //
+    &avg_pool_backward,         //
+    &global_avg_pool,           //
+    &global_avg_pool_backward,  //
+    &fill,                      //
+    &scale,                     //
+    &sum,                       //
 };
 
 }  // namespace
