@@ -13,7 +13,8 @@ struct Fans {
 
 /// Of (K, R, S, C) or (out, in): the first axis is what comes out, the last what goes in, those between are the window.
 Fans fans_of(const Shape& shape) {
-  if (shape.rank() < 2) fail("an initialiser that counts fans needs a weight of rank 2 or more, not " + to_string(shape));
+  if (shape.rank() < 2)
+    fail("an initialiser that counts fans needs a weight of rank 2 or more, not " + to_string(shape));
   double window = 1;
   for (int axis = 1; axis < shape.rank() - 1; ++axis) window *= static_cast<double>(shape[axis]);
   return {window * static_cast<double>(shape[-1]), window * static_cast<double>(shape[0])};
@@ -37,9 +38,8 @@ Initialise kaiming_normal(bool fan_out) {
 }
 
 Initialise kaiming_uniform_relu() {
-  return [](Tensor& tensor, Philox& random) {
-    fill_uniform(tensor, random, std::sqrt(6 / fans_of(tensor.shape()).in));
-  };
+  return
+      [](Tensor& tensor, Philox& random) { fill_uniform(tensor, random, std::sqrt(6 / fans_of(tensor.shape()).in)); };
 }
 
 Initialise kaiming_uniform(double fan_in) {

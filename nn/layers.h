@@ -3,7 +3,6 @@
 // come in. An own layer is a class like these (tests/nn/user_extensions_test.cpp has one).
 
 #include <array>
-#include <initializer_list>
 #include <memory>
 #include <string>
 #include <utility>
@@ -25,7 +24,7 @@ class Linear : public Module {
   struct Options {
     bool bias = true;
     Initialise weight = kaiming_uniform();
-    Initialise first_bias;  ///< empty: torch's, uniform within 1 / sqrt(in)
+    Initialise first_bias = nullptr;  ///< empty: torch's, uniform within 1 / sqrt(in)
   };
   explicit Linear(std::int64_t out) : Linear(out, Options{}) {}
   Linear(std::int64_t out, Options options) : out_(out), options_(std::move(options)) {}
@@ -44,7 +43,7 @@ class Conv2d : public Module {
     std::int64_t groups = 1;
     bool bias = true;
     Initialise weight = kaiming_uniform();
-    Initialise first_bias;  ///< empty: torch's, uniform within 1 / sqrt(R S C)
+    Initialise first_bias = nullptr;  ///< empty: torch's, uniform within 1 / sqrt(R S C)
   };
   Conv2d(std::int64_t out, std::int64_t kernel) : Conv2d(out, kernel, Options{}) {}
   Conv2d(std::int64_t out, std::int64_t kernel, Options options)
@@ -110,8 +109,8 @@ class Dropout : public Module {
   double p_;
 };
 
-/// (N, H, W, C) -> (N, H W C). The order within a row is that of NHWC, where torch's is that of NCHW: a Linear behind it
-/// has the columns of its weight in another order than torch's.
+/// (N, H, W, C) -> (N, H W C). The order within a row is that of NHWC, where torch's is that of NCHW: a Linear behind
+/// it has the columns of its weight in another order than torch's.
 class Flatten : public Module {
  public:
   ValueId forward(Builder& builder, ValueId x) const override;
@@ -124,13 +123,16 @@ class Sequential : public Module {
   explicit Sequential(std::vector<Named> layers);
   /// Under their numbers, "0", "1", ...
   explicit Sequential(std::vector<ModulePtr> layers);
-  Sequential(std::initializer_list<Named> layers) : Sequential(std::vector<Named>(layers)) {}
-  Sequential(std::initializer_list<ModulePtr> layers) : Sequential(std::vector<ModulePtr>(layers)) {}
   ValueId forward(Builder& builder, ValueId x) const override;
 
  private:
   std::vector<Named> layers_;
 };
+
+/// sequential({{"conv1", make<Conv2d>(64, 3)}, {"relu", make<ReLU>()}}).
+inline ModulePtr sequential(std::vector<Sequential::Named> layers) {
+  return std::make_shared<const Sequential>(std::move(layers));
+}
 
 /// relu(body(x) + shortcut(x)). The body's layers stand directly under the block's path; the shortcut under
 /// "downsample", and where there is none it is x itself. He et al., "Deep Residual Learning", 2015.

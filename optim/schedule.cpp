@@ -71,8 +71,8 @@ Schedule make_schedule(const std::string& policy, const ScheduleOptions& options
   for (const Policy& known : kPolicies)
     if (policy == known.name)
       return [at = known.at, options](std::int64_t step, std::int64_t total) { return at(options, step, total); };
-  throw UsageError(fmt::format("there is no learning-rate policy '{}'; there are {}", policy,
-                               fmt::join(schedule_names(), ", ")));
+  throw UsageError(
+      fmt::format("there is no learning-rate policy '{}'; there are {}", policy, fmt::join(schedule_names(), ", ")));
 }
 
 std::vector<std::string> schedule_names() {
