@@ -3,23 +3,31 @@
 namespace weft::WEFT_TARGET {
 namespace {
 
+// One op a line, so that a new one is one line of a change.
+// clang-format off
 constexpr const Op* kOps[] = {
-    &gemm,                      //
-    &bias_add,                  //
-    &bias_backward,             //
-    &relu,                      //
-    &relu_backward,             //
-    &add,                       //
-    &max_pool,                  //
-    &max_pool_backward,         //
-    &avg_pool,                  //
-    &avg_pool_backward,         //
-    &global_avg_pool,           //
-    &global_avg_pool_backward,  //
-    &fill,                      //
-    &scale,                     //
-    &sum,                       //
+    &gemm,
+    &im2col,
+    &col2im,
+    &conv2d,
+    &conv2d_backward_data,
+    &conv2d_backward_filter,
+    &bias_add,
+    &bias_backward,
+    &relu,
+    &relu_backward,
+    &add,
+    &max_pool,
+    &max_pool_backward,
+    &avg_pool,
+    &avg_pool_backward,
+    &global_avg_pool,
+    &global_avg_pool_backward,
+    &fill,
+    &scale,
+    &sum,
 };
+// clang-format on
 
 }  // namespace
 

@@ -165,10 +165,14 @@ TEST_CASE("gradients: gemm's are gemms, in all four transpositions") {
 
 // The check must be able to fail. Three backward passes, each short of one term.
 
+reference::Reference* true_reference(const char* name) {
+  return find_op(simt::target().catalogue(), name)->reference;
+}
+
 /// The true reference, whose tap (0, 0) is then dropped.
 void filter_gradient_without_a_tap(const Problem& problem, double* const* operands, double* const* magnitudes) {
   using extents::Conv2d;
-  reference::conv2d_backward_filter(problem, operands, magnitudes);
+  true_reference("conv2d_backward_filter")(problem, operands, magnitudes);
   const auto* e = problem.extents;
   for (std::int64_t k = 0; k < e[Conv2d::K]; ++k)
     for (std::int64_t c = 0; c < e[Conv2d::C]; ++c) operands[2][k * e[Conv2d::R] * e[Conv2d::S] * e[Conv2d::C] + c] = 0;
@@ -184,7 +188,7 @@ void softmax_gradient_without_the_sum(const Problem& problem, double* const* ope
 /// The true reference, to which the term that it subtracts, weight * invstd * mean(dy), is added again.
 void batch_norm_gradient_without_the_mean(const Problem& problem, double* const* operands, double* const* magnitudes) {
   using extents::BatchNorm;
-  reference::batch_norm_train_backward(problem, operands, magnitudes);
+  true_reference("batch_norm_train_backward")(problem, operands, magnitudes);
   const std::int64_t rows = problem.extents[BatchNorm::rows], channels = problem.extents[BatchNorm::C];
   const double *dy = operands[0], *weight = operands[2], *invstd = operands[4];
   for (std::int64_t c = 0; c < channels; ++c) {

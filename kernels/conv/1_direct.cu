@@ -1,0 +1,147 @@
+// conv2d, rung 1 of each of the three passes: direct. The formula and its costs stand in conv.h.
+
+#include "kernels/conv/conv.h"
+#include "kernels/launch.h"
+#include "kernels/ops.h"
+
+namespace weft::WEFT_TARGET {
+namespace {
+
+constexpr int kBlock = 128;
+
+LaunchConfig config_for(int64_t elements, Stream stream) {
+  return {
+      .grid = dim3(static_cast<unsigned>((elements + kBlock - 1) / kBlock)), .block = dim3(kBlock), .stream = stream};
+}
+
+// Rung 1, direct. A thread an element of y; the sum over the patch as the formula says. Threads of a warp differ in k:
+// they read the same element of x, and elements of weight that lie R S C apart, a sector each. Each number is fetched
+// anew for each of its uses, K times for x and N P Q times for weight, and only the caches know that it is the same
+// one.
+template <class T>
+__global__ void conv2d_direct_kernel(ConvShape z, const T* __restrict__ x, const T* __restrict__ weight,
+                                     const T* __restrict__ bias, T* __restrict__ y) {
+  const int64_t element = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;  // in [0, N P Q K)
+  if (element >= z.pixels_out() * z.K) return;
+  const int k = static_cast<int>(element % z.K);
+  const int q = static_cast<int>(element / z.K % z.Q);
+  const int p = static_cast<int>(element / z.K / z.Q % z.P);
+  const int64_t n = element / z.K / z.Q / z.P;
+  float sum = 0;
+  for (int r = 0; r < z.R; ++r) {
+    const int h = z.row_in(p, r);
+    if (h < 0 || h >= z.H) continue;
+    for (int s = 0; s < z.S; ++s) {
+      const int w = z.column_in(q, s);
+      if (w < 0 || w >= z.W) continue;
+      const T* pixel = x + ((n * z.H + h) * z.W + w) * z.C;
+      const T* tap = weight + ((int64_t{k} * z.R + r) * z.S + s) * z.C;
+      for (int c = 0; c < z.C; ++c) sum += static_cast<float>(pixel[c]) * static_cast<float>(tap[c]);
+    }
+  }
+  if (bias != nullptr) sum += static_cast<float>(bias[k]);
+  y[element] = static_cast<T>(sum);
+}
+
+// backward data, rung 1, direct: dx[n,h,w,c] = sum_{r,s,k} dy[n,p,q,k] weight[k,r,s,c] over the p, q whose patch has
+// (h, w) under tap (r, s). A thread an element of dx gathers what the forward pass spread, so nothing is added by two
+// threads at once and no atomics are needed. Threads of a warp differ in c and read weight side by side; but with a
+// stride of 2, three quarters of the taps find no p, q and are gone through for nothing.
+template <class T>
+__global__ void conv2d_backward_data_direct_kernel(ConvShape z, const T* __restrict__ dy, const T* __restrict__ weight,
+                                                   T* __restrict__ dx) {
+  const int64_t element = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;  // in [0, N H W C)
+  if (element >= z.pixels_in() * z.C) return;
+  const int c = static_cast<int>(element % z.C);
+  const int w = static_cast<int>(element / z.C % z.W);
+  const int h = static_cast<int>(element / z.C / z.W % z.H);
+  const int64_t n = element / z.C / z.W / z.H;
+  const int64_t filter = z.patch();  // from one filter to the next
+  float sum = 0;
+  for (int r = 0; r < z.R; ++r) {
+    const int p = z.row_out(h, r);
+    if (p < 0) continue;
+    for (int s = 0; s < z.S; ++s) {
+      const int q = z.column_out(w, s);
+      if (q < 0) continue;
+      const T* gradient = dy + ((n * z.P + p) * z.Q + q) * z.K;
+      const T* tap = weight + (r * z.S + s) * z.C + c;
+      for (int k = 0; k < z.K; ++k) sum += static_cast<float>(gradient[k]) * static_cast<float>(tap[k * filter]);
+    }
+  }
+  dx[element] = static_cast<T>(sum);
+}
+
+// backward filter, rung 1, direct: dweight[k,r,s,c] = sum_{n,p,q} dy[n,p,q,k] x[n,h,w,c] with (h, w) under tap (r, s).
+// A thread an element of dweight, always in the same order, so the result has the same bits on each run. A layer with
+// few channels has few elements: 64 filters of 3 x 3 x 3 keep 1,728 threads busy, each with a sum over every pixel.
+template <class T>
+__global__ void conv2d_backward_filter_direct_kernel(ConvShape z, const T* __restrict__ x, const T* __restrict__ dy,
+                                                     T* __restrict__ dweight) {
+  const int64_t element = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;  // in [0, K R S C)
+  if (element >= int64_t{z.K} * z.patch()) return;
+  const int c = static_cast<int>(element % z.C);
+  const int s = static_cast<int>(element / z.C % z.S);
+  const int r = static_cast<int>(element / z.C / z.S % z.R);
+  const int k = static_cast<int>(element / z.C / z.S / z.R);
+  float sum = 0;
+  for (int64_t n = 0; n < z.N; ++n) {
+    for (int p = 0; p < z.P; ++p) {
+      const int h = z.row_in(p, r);
+      if (h < 0 || h >= z.H) continue;
+      for (int q = 0; q < z.Q; ++q) {
+        const int w = z.column_in(q, s);
+        if (w < 0 || w >= z.W) continue;
+        sum += static_cast<float>(dy[((n * z.P + p) * z.Q + q) * z.K + k]) *
+               static_cast<float>(x[((n * z.H + h) * z.W + w) * z.C + c]);
+      }
+    }
+  }
+  dweight[element] = static_cast<T>(sum);
+}
+
+template <class T>
+void forward(const Problem& problem, void* const* operands, Stream stream) {
+  const ConvShape z = conv_shape(problem);
+  launch(conv2d_direct_kernel<T>, config_for(z.pixels_out() * z.K, stream), z, static_cast<const T*>(operands[0]),
+         static_cast<const T*>(operands[1]), static_cast<const T*>(operands[2]), static_cast<T*>(operands[3]));
+}
+
+template <class T>
+void backward_data(const Problem& problem, void* const* operands, Stream stream) {
+  const ConvShape z = conv_shape(problem);
+  launch(conv2d_backward_data_direct_kernel<T>, config_for(z.pixels_in() * z.C, stream), z,
+         static_cast<const T*>(operands[0]), static_cast<const T*>(operands[1]), static_cast<T*>(operands[2]));
+}
+
+template <class T>
+void backward_filter(const Problem& problem, void* const* operands, Stream stream) {
+  const ConvShape z = conv_shape(problem);
+  launch(conv2d_backward_filter_direct_kernel<T>, config_for(int64_t{z.K} * z.patch(), stream), z,
+         static_cast<const T*>(operands[0]), static_cast<const T*>(operands[1]), static_cast<T*>(operands[2]));
+}
+
+}  // namespace
+
+void conv2d_direct(const Problem& problem, void* const* operands, void*, Stream stream) {
+  if (problem.dtype == DType::f32)
+    forward<float>(problem, operands, stream);
+  else
+    forward<__nv_bfloat16>(problem, operands, stream);
+}
+
+void conv2d_backward_data_direct(const Problem& problem, void* const* operands, void*, Stream stream) {
+  if (problem.dtype == DType::f32)
+    backward_data<float>(problem, operands, stream);
+  else
+    backward_data<__nv_bfloat16>(problem, operands, stream);
+}
+
+void conv2d_backward_filter_direct(const Problem& problem, void* const* operands, void*, Stream stream) {
+  if (problem.dtype == DType::f32)
+    backward_filter<float>(problem, operands, stream);
+  else
+    backward_filter<__nv_bfloat16>(problem, operands, stream);
+}
+
+}  // namespace weft::WEFT_TARGET

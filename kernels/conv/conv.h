@@ -1,0 +1,75 @@
+#pragma once
+// conv2d: y[n,p,q,k] = sum_{r,s,c} x[n, p stride - pad + r dilation, q stride - pad + s dilation, c] weight[k,r,s,c]
+// [+ bias[k]], with 0 for what lies outside the picture. x is (N, H, W, C), weight (K, R, S, C), y (N, P, Q, K).
+// Each of the three passes (forward, data, filter) has 2 N P Q K R S C flops; the fewest bytes are one read of its two
+// inputs and one write of its output. With C and K of 64 or more a pass is bound by arithmetic.
+//
+//   1_direct.cu        the three passes as nested loops, a thread an element of the result
+//   2_im2col.cu        im2col and col2im: the picture as a matrix of patches, and back; ops of their own
+//   3_im2col_gemm.cu   the three passes as one matrix product each
+//   conv2d.cu          the catalogue's entries, and the choice
+//
+// This header is what they share.
+
+#include "kernels/catalogue.h"
+#include "kernels/target.h"
+
+namespace weft::WEFT_TARGET {
+
+/// A convolution's extents, handed to kernels by value. 32 bits suffice for each; offsets are computed in 64.
+struct ConvShape {
+  int N, H, W, C, K, R, S;
+  int stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+  int P, Q;
+
+  __host__ __device__ int64_t pixels_in() const { return int64_t{N} * H * W; }
+  __host__ __device__ int64_t pixels_out() const { return int64_t{N} * P * Q; }
+  __host__ __device__ int patch() const { return R * S * C; }
+
+  /// The row of x under tap r of output row p; outside [0, H) it is padding. The same for columns.
+  __host__ __device__ int row_in(int p, int r) const { return p * stride_h - pad_h + r * dilation_h; }
+  __host__ __device__ int column_in(int q, int s) const { return q * stride_w - pad_w + s * dilation_w; }
+
+  /// The output row that has row h of x under its tap r, or -1 where there is none. The same for columns.
+  __host__ __device__ int row_out(int h, int r) const { return output_at(h + pad_h - r * dilation_h, stride_h, P); }
+  __host__ __device__ int column_out(int w, int s) const { return output_at(w + pad_w - s * dilation_w, stride_w, Q); }
+
+  /// True where the patches are the picture's pixels themselves, so that im2col would be a copy.
+  bool is_pointwise() const { return R == 1 && S == 1 && stride_h == 1 && stride_w == 1 && pad_h == 0 && pad_w == 0; }
+
+ private:
+  static __host__ __device__ int output_at(int offset, int stride, int count) {
+    return offset >= 0 && offset % stride == 0 && offset / stride < count ? offset / stride : -1;
+  }
+};
+
+ConvShape conv_shape(const Problem& problem);
+
+/// The same shape with `images` pictures.
+inline ConvShape with_images(ConvShape shape, int images) {
+  shape.N = images;
+  return shape;
+}
+
+/// x (N, H, W, C) to columns (N P Q, R S C). Patch (n, p, q) is a row.
+template <class T>
+void launch_im2col(const ConvShape& shape, const T* x, T* columns, Stream stream);
+
+/// dcolumns (N P Q, R S C) to dx (N, H, W, C): each dx is the sum over the patches that its pixel was copied to.
+template <class From, class To>
+void launch_col2im(const ConvShape& shape, const From* dcolumns, To* dx, Stream stream);
+
+// The rungs of the three passes, as Rung::launch wants them.
+
+void conv2d_direct(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_data_direct(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_filter_direct(const Problem&, void* const* operands, void* workspace, Stream stream);
+
+void conv2d_im2col_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_data_im2col_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_filter_im2col_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
+int64_t conv2d_im2col_gemm_workspace(const Problem& problem);
+int64_t conv2d_backward_data_im2col_gemm_workspace(const Problem& problem);
+int64_t conv2d_backward_filter_im2col_gemm_workspace(const Problem& problem);
+
+}  // namespace weft::WEFT_TARGET

@@ -1,0 +1,201 @@
+// conv2d, conv2d_backward_data, conv2d_backward_filter: the catalogue's entries and the choice of a rung. The formula,
+// its costs and the list of rungs stand in conv.h.
+
+#include <string>
+
+#include "kernels/catalogue_ops.h"
+#include "kernels/conv/conv.h"
+#include "kernels/conv/entry.h"
+#include "kernels/error.h"
+#include "kernels/ops.h"
+#include "kernels/reference/reference.h"
+
+namespace weft::WEFT_TARGET {
+namespace {
+
+using extents::Conv2d;
+
+int outputs(int64_t in, int64_t pad, int64_t dilation, int64_t taps, int64_t stride) {
+  return static_cast<int>((in + 2 * pad - dilation * (taps - 1) - 1) / stride + 1);
+}
+
+Operand x_of(const ConvShape& z, DType dtype, bool gradient) {
+  return {gradient ? "dx" : "x", gradient ? Role::output : Role::input, dtype, 4, {z.N, z.H, z.W, z.C}};
+}
+
+Operand weight_of(const ConvShape& z, DType dtype, bool gradient) {
+  return {gradient ? "dweight" : "weight", gradient ? Role::output : Role::input, dtype, 4, {z.K, z.R, z.S, z.C}};
+}
+
+Operand y_of(const ConvShape& z, DType dtype, bool gradient) {
+  return {gradient ? "dy" : "y", gradient ? Role::input : Role::output, dtype, 4, {z.N, z.P, z.Q, z.K}};
+}
+
+Signature forward_signature(const Problem& problem) {
+  const ConvShape z = conv_shape(problem);
+  Operand bias{"bias", Role::input, problem.dtype, 1, {z.K}};
+  bias.present = problem.extents[Conv2d::has_bias] != 0;
+  return {4, {x_of(z, problem.dtype, false), weight_of(z, problem.dtype, false), bias, y_of(z, problem.dtype, false)}};
+}
+
+Signature data_signature(const Problem& problem) {
+  const ConvShape z = conv_shape(problem);
+  return {3, {y_of(z, problem.dtype, true), weight_of(z, problem.dtype, false), x_of(z, problem.dtype, true)}};
+}
+
+Signature filter_signature(const Problem& problem) {
+  const ConvShape z = conv_shape(problem);
+  return {3, {x_of(z, problem.dtype, false), y_of(z, problem.dtype, true), weight_of(z, problem.dtype, true)}};
+}
+
+double conv_flops(const Problem& problem) {
+  const ConvShape z = conv_shape(problem);
+  return 2.0 * static_cast<double>(z.pixels_out()) * z.K * z.patch();
+}
+
+double conv_bytes(const Problem& problem) {
+  const ConvShape z = conv_shape(problem);
+  const int64_t elements = z.pixels_in() * z.C + int64_t{z.K} * z.patch() + z.pixels_out() * z.K;
+  return conv_element_bytes(problem) * static_cast<double>(elements);
+}
+
+// Below this the product's tiles are mostly padding, and its two launches cost more than the loops.
+constexpr double kFewestFlopsForGemm = 1 << 16;
+
+enum : int { kDirect, kIm2colGemm };
+
+int choose_conv(const Problem& problem, int) {
+  return conv_flops(problem) < kFewestFlopsForGemm ? kDirect : kIm2colGemm;
+}
+
+constexpr const char* kDirectIdea = "A thread an element of the result, its sum as the formula says.";
+constexpr const char* kGemmIdea =
+    "The loops fetched each number anew for each use; as a matrix of patches the picture goes through a matrix "
+    "product's "
+    "tiles, which reuse it.";
+
+constexpr Rung kForwardRungs[] = {
+    {"direct", kDirectIdea, kConvNeeds, conv2d_direct},
+    {"im2col-gemm", kGemmIdea, kConvNeeds, conv2d_im2col_gemm, conv2d_im2col_gemm_workspace},
+};
+constexpr Rung kDataRungs[] = {
+    {"direct", kDirectIdea, kConvNeeds, conv2d_backward_data_direct},
+    {"im2col-gemm", kGemmIdea, kConvNeeds, conv2d_backward_data_im2col_gemm,
+     conv2d_backward_data_im2col_gemm_workspace},
+};
+constexpr Rung kFilterRungs[] = {
+    {"direct", kDirectIdea, kConvNeeds, conv2d_backward_filter_direct},
+    {"im2col-gemm", kGemmIdea, kConvNeeds, conv2d_backward_filter_im2col_gemm,
+     conv2d_backward_filter_im2col_gemm_workspace},
+};
+
+}  // namespace
+
+ConvShape conv_shape(const Problem& problem) {
+  const auto* e = problem.extents;
+  const auto at = [&](int which) { return static_cast<int>(e[which]); };
+  return {.N = at(Conv2d::N),
+          .H = at(Conv2d::H),
+          .W = at(Conv2d::W),
+          .C = at(Conv2d::C),
+          .K = at(Conv2d::K),
+          .R = at(Conv2d::R),
+          .S = at(Conv2d::S),
+          .stride_h = at(Conv2d::stride_h),
+          .stride_w = at(Conv2d::stride_w),
+          .pad_h = at(Conv2d::pad_h),
+          .pad_w = at(Conv2d::pad_w),
+          .dilation_h = at(Conv2d::dilation_h),
+          .dilation_w = at(Conv2d::dilation_w),
+          .P = outputs(e[Conv2d::H], e[Conv2d::pad_h], e[Conv2d::dilation_h], e[Conv2d::R], e[Conv2d::stride_h]),
+          .Q = outputs(e[Conv2d::W], e[Conv2d::pad_w], e[Conv2d::dilation_w], e[Conv2d::S], e[Conv2d::stride_w])};
+}
+
+void check_conv2d(const Problem& problem) {
+  const auto* e = problem.extents;
+  const auto refuse = [&](const std::string& reason) {
+    std::string text = "conv2d: " + reason + " (";
+    for (int i = 0; i < Conv2d::kCount; ++i)
+      text += (i ? " " : "") + std::string(kConvExtents[i]) + "=" + std::to_string(e[i]);
+    fail(text + ")");
+  };
+  const auto at_least = [&](int which, std::int64_t least) {
+    if (e[which] < least) refuse(std::string(kConvExtents[which]) + " must be at least " + std::to_string(least));
+    if (e[which] > INT32_MAX) refuse(std::string(kConvExtents[which]) + " must fit 32 bits");
+  };
+  for (int which : {Conv2d::N, Conv2d::H, Conv2d::W, Conv2d::C, Conv2d::K, Conv2d::R, Conv2d::S, Conv2d::stride_h,
+                    Conv2d::stride_w, Conv2d::dilation_h, Conv2d::dilation_w})
+    at_least(which, 1);
+  at_least(Conv2d::pad_h, 0);
+  at_least(Conv2d::pad_w, 0);
+  if (e[Conv2d::groups] != 1)
+    refuse("groups=" + std::to_string(e[Conv2d::groups]) +
+           " is not supported: every filter sees every channel, so groups must be 1");
+  if (e[Conv2d::dilation_h] * (e[Conv2d::R] - 1) + 1 > e[Conv2d::H] + 2 * e[Conv2d::pad_h] ||
+      e[Conv2d::dilation_w] * (e[Conv2d::S] - 1) + 1 > e[Conv2d::W] + 2 * e[Conv2d::pad_w])
+    refuse("the dilated filter is larger than the padded picture, so there is no output");
+  if (e[Conv2d::R] * e[Conv2d::S] * e[Conv2d::C] > INT32_MAX) refuse("a filter must have fewer than 2^31 elements");
+}
+
+const Op conv2d = {
+    .name = "conv2d",
+    .formula =
+        "y[n,p,q,k] = sum_rsc x[n, p stride - pad + r dilation, q stride - pad + s dilation, c] weight[k,r,s,c] "
+        "[+ bias[k]]; x (N,H,W,C), weight (K,R,S,C), y (N,P,Q,K)",
+    .peer = "cudnn:convolution_forward",
+    .extent_names = kConvExtents,
+    .scalar_names = {},
+    .signature = forward_signature,
+    .check = check_conv2d,
+    .reference = reference::conv2d,
+    .flops = conv_flops,
+    .bytes = conv_bytes,
+    .bound = {.c = 4, .terms = [](const Problem& p) -> int64_t { return conv_shape(p).patch(); }},
+    .problems = kConvProblems,
+    .rungs = kForwardRungs,
+    .choose = choose_conv,
+    .exact_on_integers = true,
+};
+
+const Op conv2d_backward_data = {
+    .name = "conv2d_backward_data",
+    .formula = "dx[n,h,w,c] = sum_rsk dy[n,p,q,k] weight[k,r,s,c] over the p, q with (h, w) under tap (r, s)",
+    .peer = "cudnn:convolution_backward_data",
+    .extent_names = kConvExtents,
+    .scalar_names = {},
+    .signature = data_signature,
+    .check = check_conv2d,
+    .reference = reference::conv2d_backward_data,
+    .flops = conv_flops,
+    .bytes = conv_bytes,
+    .bound = {.c = 4,
+              .terms =
+                  [](const Problem& p) { return p.extents[Conv2d::R] * p.extents[Conv2d::S] * p.extents[Conv2d::K]; }},
+    .problems = kConvProblems,
+    .rungs = kDataRungs,
+    .gradient_of = "conv2d",
+    .choose = choose_conv,
+    .exact_on_integers = true,
+};
+
+const Op conv2d_backward_filter = {
+    .name = "conv2d_backward_filter",
+    .formula =
+        "dweight[k,r,s,c] = sum_npq dy[n,p,q,k] x[n, p stride - pad + r dilation, q stride - pad + s dilation, c]",
+    .peer = "cudnn:convolution_backward_filter",
+    .extent_names = kConvExtents,
+    .scalar_names = {},
+    .signature = filter_signature,
+    .check = check_conv2d,
+    .reference = reference::conv2d_backward_filter,
+    .flops = conv_flops,
+    .bytes = conv_bytes,
+    .bound = {.c = 4, .terms = [](const Problem& p) { return conv_shape(p).pixels_out(); }},
+    .problems = kConvProblems,
+    .rungs = kFilterRungs,
+    .gradient_of = "conv2d",
+    .choose = choose_conv,
+    .exact_on_integers = true,
+};
+
+}  // namespace weft::WEFT_TARGET

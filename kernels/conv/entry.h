@@ -1,0 +1,44 @@
+#pragma once
+// What the catalogue's entries of the convolution ops have in common.
+
+#include "kernels/catalogue.h"
+#include "kernels/target.h"
+
+namespace weft::WEFT_TARGET {
+
+inline constexpr const char* kConvExtents[] = {"N",     "H",          "W",          "C",        "K",
+                                               "R",     "S",          "stride_h",   "stride_w", "pad_h",
+                                               "pad_w", "dilation_h", "dilation_w", "groups",   "has_bias"};
+
+inline constexpr Needs kConvNeeds = {.dtypes = 1u << static_cast<unsigned>(DType::f32) |
+                                               1u << static_cast<unsigned>(DType::bf16)};
+
+/// The shapes worth testing. N, H, W, C, K, R, S, stride (h, w), pad (h, w), dilation (h, w), groups, has_bias.
+inline constexpr Problem kConvProblems[] = {
+    {{1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "one of everything"},
+    {{2, 1, 1, 7, 3, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1}, {}, DType::f32, "pictures of one pixel"},
+    {{3, 1, 1, 5, 4, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "one pixel under 3x3"},
+    {{2, 2, 3, 3, 2, 5, 7, 1, 1, 2, 3, 1, 1, 1, 0}, {}, DType::f32, "a filter larger than the picture"},
+    {{2, 3, 4, 2, 3, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1}, {}, DType::f32, "1x1 with padding: patches of padding alone"},
+    {{1, 7, 9, 4, 5, 2, 3, 1, 2, 0, 1, 1, 1, 1, 1}, {}, DType::f32, "oblong in everything"},
+    {{2, 9, 7, 3, 4, 2, 2, 3, 3, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "a stride larger than the filter"},
+    {{1, 11, 13, 3, 5, 3, 3, 1, 1, 2, 2, 2, 2, 1, 1}, {}, DType::f32, "dilation 2"},
+    {{2, 13, 11, 2, 3, 3, 2, 2, 1, 3, 1, 2, 3, 1, 0}, {}, DType::f32, "stride, padding and dilation, each its own"},
+    {{1, 17, 19, 31, 33, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "prime picture, ragged channels"},
+    {{2, 5, 5, 65, 7, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1}, {}, DType::f32, "1x1: the picture is the columns"},
+    {{2, 8, 8, 16, 24, 1, 1, 2, 2, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "1x1 stride 2, as resnet's downsample"},
+    {{1, 10, 10, 1, 64, 5, 5, 1, 1, 0, 0, 1, 1, 1, 1}, {}, DType::f32, "lenet's first"},
+    {{1, 32, 32, 3, 64, 7, 7, 2, 2, 3, 3, 1, 1, 1, 0}, {}, DType::f32, "resnet's stem at 32 px"},
+    {{1, 14, 14, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "resnet18 layer1 at 56 px"},
+    {{1, 7, 7, 64, 128, 3, 3, 2, 2, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "resnet18 layer2.0.conv1 at 28 px"},
+    {{5, 14, 14, 32, 8, 5, 5, 1, 1, 2, 2, 1, 1, 1, 1}, {}, DType::f32, "columns in several parts on simt"},
+};
+
+/// Throws weft::Error, with the extents in it, for a convolution that makes no sense or has groups.
+void check_conv2d(const Problem& problem);
+
+inline double conv_element_bytes(const Problem& problem) {
+  return problem.dtype == DType::f32 ? 4 : 2;
+}
+
+}  // namespace weft::WEFT_TARGET

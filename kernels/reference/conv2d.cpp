@@ -1,0 +1,129 @@
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/ops.h"
+#include "kernels/reference/reference.h"
+
+namespace weft::reference {
+namespace {
+
+using extents::Conv2d;
+
+struct Shape {
+  std::int64_t n, h, w, c, k, r, s, p, q;
+};
+
+Shape shape_of(const Problem& problem) {
+  const auto* e = problem.extents;
+  const auto outputs = [&](int in, int pad, int dilation, int taps, int stride) {
+    return (e[in] + 2 * e[pad] - e[dilation] * (e[taps] - 1) - 1) / e[stride] + 1;
+  };
+  return {e[Conv2d::N],
+          e[Conv2d::H],
+          e[Conv2d::W],
+          e[Conv2d::C],
+          e[Conv2d::K],
+          e[Conv2d::R],
+          e[Conv2d::S],
+          outputs(Conv2d::H, Conv2d::pad_h, Conv2d::dilation_h, Conv2d::R, Conv2d::stride_h),
+          outputs(Conv2d::W, Conv2d::pad_w, Conv2d::dilation_w, Conv2d::S, Conv2d::stride_w)};
+}
+
+/// Calls visit(pixel of x, pixel of y, tap) for every place of the filter over the picture and every tap of it; pixel
+/// of x is -1 where the tap lies on padding. Pixels count through (N, H, W) and (N, P, Q), taps through (R, S).
+template <class Visit>
+void for_each_tap(const Problem& problem, Visit visit) {
+  const auto* e = problem.extents;
+  const Shape z = shape_of(problem);
+  for (std::int64_t n = 0; n < z.n; ++n)
+    for (std::int64_t p = 0; p < z.p; ++p)
+      for (std::int64_t q = 0; q < z.q; ++q)
+        for (std::int64_t r = 0; r < z.r; ++r)
+          for (std::int64_t s = 0; s < z.s; ++s) {
+            const std::int64_t h = p * e[Conv2d::stride_h] - e[Conv2d::pad_h] + r * e[Conv2d::dilation_h];
+            const std::int64_t w = q * e[Conv2d::stride_w] - e[Conv2d::pad_w] + s * e[Conv2d::dilation_w];
+            const bool inside = h >= 0 && h < z.h && w >= 0 && w < z.w;
+            visit(inside ? (n * z.h + h) * z.w + w : -1, (n * z.p + p) * z.q + q, r * z.s + s);
+          }
+}
+
+}  // namespace
+
+void im2col(const Problem& problem, double* const* operands, double* const*) {
+  const Shape z = shape_of(problem);
+  const double* x = operands[0];
+  double* columns = operands[1];
+  for_each_tap(problem, [&](std::int64_t from, std::int64_t to, std::int64_t tap) {
+    for (std::int64_t c = 0; c < z.c; ++c) columns[(to * z.r * z.s + tap) * z.c + c] = from < 0 ? 0 : x[from * z.c + c];
+  });
+}
+
+void col2im(const Problem& problem, double* const* operands, double* const* magnitudes) {
+  const Shape z = shape_of(problem);
+  const double* dcolumns = operands[0];
+  double *dx = operands[1], *magnitude = magnitudes[1];
+  std::fill_n(dx, z.n * z.h * z.w * z.c, 0.0);
+  std::fill_n(magnitude, z.n * z.h * z.w * z.c, 0.0);
+  for_each_tap(problem, [&](std::int64_t from, std::int64_t to, std::int64_t tap) {
+    for (std::int64_t c = 0; from >= 0 && c < z.c; ++c) {
+      const double value = dcolumns[(to * z.r * z.s + tap) * z.c + c];
+      dx[from * z.c + c] += value;
+      magnitude[from * z.c + c] += std::fabs(value);
+    }
+  });
+}
+
+void conv2d(const Problem& problem, double* const* operands, double* const* magnitudes) {
+  const Shape z = shape_of(problem);
+  const double *x = operands[0], *weight = operands[1], *bias = operands[2];
+  double *y = operands[3], *magnitude = magnitudes[3];
+  for (std::int64_t i = 0; i < z.n * z.p * z.q * z.k; ++i) {
+    y[i] = bias ? bias[i % z.k] : 0;
+    magnitude[i] = std::fabs(y[i]);
+  }
+  for_each_tap(problem, [&](std::int64_t from, std::int64_t to, std::int64_t tap) {
+    for (std::int64_t k = 0; from >= 0 && k < z.k; ++k) {
+      for (std::int64_t c = 0; c < z.c; ++c) {
+        const double term = x[from * z.c + c] * weight[(k * z.r * z.s + tap) * z.c + c];
+        y[to * z.k + k] += term;
+        magnitude[to * z.k + k] += std::fabs(term);
+      }
+    }
+  });
+}
+
+void conv2d_backward_data(const Problem& problem, double* const* operands, double* const* magnitudes) {
+  const Shape z = shape_of(problem);
+  const double *dy = operands[0], *weight = operands[1];
+  double *dx = operands[2], *magnitude = magnitudes[2];
+  std::fill_n(dx, z.n * z.h * z.w * z.c, 0.0);
+  std::fill_n(magnitude, z.n * z.h * z.w * z.c, 0.0);
+  for_each_tap(problem, [&](std::int64_t from, std::int64_t to, std::int64_t tap) {
+    for (std::int64_t k = 0; from >= 0 && k < z.k; ++k) {
+      for (std::int64_t c = 0; c < z.c; ++c) {
+        const double term = dy[to * z.k + k] * weight[(k * z.r * z.s + tap) * z.c + c];
+        dx[from * z.c + c] += term;
+        magnitude[from * z.c + c] += std::fabs(term);
+      }
+    }
+  });
+}
+
+void conv2d_backward_filter(const Problem& problem, double* const* operands, double* const* magnitudes) {
+  const Shape z = shape_of(problem);
+  const double *x = operands[0], *dy = operands[1];
+  double *dweight = operands[2], *magnitude = magnitudes[2];
+  std::fill_n(dweight, z.k * z.r * z.s * z.c, 0.0);
+  std::fill_n(magnitude, z.k * z.r * z.s * z.c, 0.0);
+  for_each_tap(problem, [&](std::int64_t from, std::int64_t to, std::int64_t tap) {
+    for (std::int64_t k = 0; from >= 0 && k < z.k; ++k) {
+      for (std::int64_t c = 0; c < z.c; ++c) {
+        const double term = x[from * z.c + c] * dy[to * z.k + k];
+        dweight[(k * z.r * z.s + tap) * z.c + c] += term;
+        magnitude[(k * z.r * z.s + tap) * z.c + c] += std::fabs(term);
+      }
+    }
+  });
+}
+
+}  // namespace weft::reference
