@@ -199,7 +199,9 @@ Fiber* BlockRunner::next_fiber() {
 
 void BlockRunner::fiber_loop(Fiber& self) {
   while (!shutting_down_) {
-    while (ready_.empty() && unstarted()) run_thread(threads_[launch_->order[next_start_++]], self);
+    do {  // whoever takes a free fiber wants a thread started, even where others are ready
+      run_thread(threads_[launch_->order[next_start_++]], self);
+    } while (ready_.empty() && unstarted());
     free_fibers_.push_back(&self);
     if (ready_.empty() && live_ > 0) fail_block(deadlock());  // which makes the waiting threads ready, to unwind
     Fiber* next = ready_.empty() ? &main_ : ready_.pop()->fiber;
@@ -244,7 +246,7 @@ void BlockRunner::leave(Thread& thread) {
   }
   const unsigned first = thread.linear / 32 * 32;
   for (unsigned lane = 0; lane < 32 && warp.waiting != 0; ++lane) {  // a collective may have waited for this lane alone
-    if (warp.waiting >> lane & 1) try_complete(warp, first, threads_[first + lane].mask);
+    if (warp.waiting >> lane & 1) try_complete(warp, first, threads_[first + lane].mask & warp.live);
   }
 }
 

@@ -120,7 +120,7 @@ class BlockRunner {
   void suspend(Thread& thread);
   void switch_to(Fiber& to);
   void arrived_at(Fiber& self, boost::context::fiber&& came_from);
-  bool try_complete(Warp& warp, unsigned first_lane, unsigned mask);
+  bool try_complete(Warp& warp, unsigned first, unsigned group);
   void fail_block(const std::string& message);
   std::string deadlock() const;
   bool unstarted() const { return next_start_ < threads_.size(); }

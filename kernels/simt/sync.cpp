@@ -41,11 +41,11 @@ int BlockRunner::barrier(unsigned id, unsigned count, int predicate, bool wait, 
   const bool whole_block = count == 0;
   const unsigned expected = whole_block ? static_cast<unsigned>(threads_.size()) : count;
   if (whole_block && live_ < threads_.size()) {
-    for (const Thread& other : threads_) {
-      if (other.state == ThreadState::kExited && other.linear < threads_.size()) {
-        fail(fmt::format("waits in {}, but {} left the kernel before ({} of {} threads did)", at(what, site),
-                         place(other), threads_.size() - live_, threads_.size()));
-      }
+    for (std::size_t i = 0; i < next_start_; ++i) {
+      const Thread& other = threads_[launch_->order[i]];
+      if (other.state != ThreadState::kExited) continue;
+      fail(fmt::format("waits in {}, but {} left the kernel before ({} of {} threads did)", at(what, site),
+                       place(other), threads_.size() - live_, threads_.size()));
     }
   }
   if (barrier.arrived > 0) {
@@ -93,26 +93,27 @@ void BlockRunner::collective(const char* what, unsigned mask, void* argument, Co
   thread.state = ThreadState::kAtCollective;
   warp.waiting |= 1u << lane;
   idle_polls_ = 0;
-  try_complete(warp, thread.linear - lane, mask);
+  try_complete(warp, thread.linear - lane, mask & warp.live);
   suspend(thread);
 }
 
-bool BlockRunner::try_complete(Warp& warp, unsigned first, unsigned mask) {
-  const unsigned group = mask & warp.live;
+// `group` is the mask's lanes that have not left. Masks count as equal where they differ in lanes that have: a kernel
+// that asks __activemask() gets a larger one in the lanes that ask early.
+bool BlockRunner::try_complete(Warp& warp, unsigned first, unsigned group) {
   if ((warp.waiting & group) != group) return false;
   void* arguments[32] = {};
   const Thread* leader = nullptr;
   for (unsigned lane = 0; lane < 32; ++lane) {
     if (!(group >> lane & 1)) continue;
     const Thread& thread = threads_[first + lane];
-    if (thread.mask != mask) return false;  // that lane waits for others first
+    if ((thread.mask & warp.live) != group) return false;  // that lane waits for others first
     arguments[lane] = thread.argument;
     if (!leader) leader = &thread;
     const bool fence = same_name(thread.what, "__syncwarp");  // may stand on different lines of divergent lanes
     if (!same_name(thread.what, leader->what) || (!fence && !(thread.site == leader->site))) {
       fail(fmt::format("the lanes of one warp came to different collectives: {} is in {}, {} in {} (mask {:#010x})",
                        place(*leader), at(leader->what, leader->site), place(thread), at(thread.what, thread.site),
-                       mask));
+                       thread.mask));
     }
   }
   if (!leader) return false;
