@@ -69,7 +69,7 @@ void test_run(const Device& device, const Op& op, const Rung& rung, const Proble
   const std::string where = fmt::format("{} / {} / {} {}", device.target.name, rung.name, name_of(problem.dtype),
                                         describe(op, problem, text, sizeof text));
   const auto report = [&](const char* mode, const std::vector<std::string>& lines) {
-    for (const std::string& line : lines) FAIL_CHECK(where, " ", mode, ": ", line);
+    for (const std::string& line : lines) FAIL_CHECK(where, " ", std::string(mode), ": ", line);
   };
   const Signature signature = op.signature(problem);
   const Catalogue catalogue = device.target.catalogue();
@@ -113,7 +113,7 @@ void test_op(const Device& device, const Op& op, Tally& tally) {
     }
   }
   for (const auto& [output, seen] : tally.output_seen)
-    CHECK_MESSAGE(seen, op.name, ": ", output, " was 0 everywhere, in every shape");
+    CHECK_MESSAGE(seen, std::string(op.name), ": ", output, " was 0 everywhere, in every shape");
   tally.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
@@ -129,7 +129,7 @@ int test_catalogue(const Device& device) {
     test_op(device, *op, tally);
     fmt::print("{:<28}{:>6}{:>8}{:>6}{:>9.2f}\n", op->name, op->rungs.size(), tally.shapes.size(), tally.runs,
                tally.seconds);
-    CHECK_MESSAGE(tally.runs > 0, op->name, ": no rung ran at all");
+    CHECK_MESSAGE(tally.runs > 0, std::string(op->name), ": no rung ran at all");
     runs += tally.runs;
     rungs += op->rungs.size();
     shapes += tally.shapes.size();
@@ -157,7 +157,7 @@ TEST_CASE("catalogue: the entries are sound") {
   const Catalogue catalogue = simt::target().catalogue();
   std::set<std::string> names;
   for (const Op* op : catalogue) {
-    CAPTURE(op->name);
+    CAPTURE(std::string(op->name));
     CHECK_MESSAGE(names.insert(op->name).second, "the name occurs twice");
     CHECK(op->formula != nullptr);
     CHECK((op->reference != nullptr));
@@ -167,10 +167,11 @@ TEST_CASE("catalogue: the entries are sound") {
     CHECK(op->bound.c <= 4);
     if (op->gradient_of) CHECK(find_op(catalogue, op->gradient_of) != nullptr);
     std::set<std::string> rungs;
-    for (const Rung& rung : op->rungs) CHECK_MESSAGE(rungs.insert(rung.name).second, rung.name, " occurs twice");
+    for (const Rung& rung : op->rungs)
+      CHECK_MESSAGE(rungs.insert(rung.name).second, std::string(rung.name), " occurs twice");
     for (const Problem& problem : op->problems) {
       char text[256];
-      CAPTURE(describe(*op, problem, text, sizeof text));
+      CAPTURE(std::string(describe(*op, problem, text, sizeof text)));
       if (op->check) CHECK_NOTHROW(op->check(problem));
       CHECK(op->flops(problem) >= 0);
       CHECK(op->bytes(problem) > 0);
@@ -185,7 +186,8 @@ TEST_CASE("catalogue: the entries are sound") {
         const std::string name = signature.operands[i].name;
         const bool known = find_operand(forward, name) >= 0;
         const bool gradient = name[0] == 'd' && find_operand(forward, name.substr(1)) >= 0;
-        CHECK_MESSAGE((known || gradient), name, " is no operand of ", op->gradient_of, ", nor the gradient of one");
+        CHECK_MESSAGE((known || gradient), name, " is no operand of ", std::string(op->gradient_of),
+                      ", nor the gradient of one");
       }
     }
   }
