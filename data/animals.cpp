@@ -11,6 +11,7 @@ namespace {
 
 constexpr Color kInk{0.10f, 0.08f, 0.08f};
 constexpr Color kWhite{0.97f, 0.96f, 0.94f};
+constexpr float kBodyScale = 0.75f;  // a large head on a small body, as the young have it
 constexpr Color kPink{0.90f, 0.55f, 0.56f};
 
 // What the parts of one animal share.
@@ -219,8 +220,9 @@ Color Coat::at(Point p, float distance, const Color* tint) const {
 void draw_animal(Canvas& canvas, const Frame& frame, Animal animal, const Coat& coat, Dice& dice) {
   float tilt = dice.between(-0.3f, 0.3f), turn = dice.between(-0.45f, 0.45f);
   float wide = dice.between(0.92f, 1.06f), tall = dice.between(0.84f, 0.98f);
-  canvas.fill(frame, Ellipse{{0, 3.3f}, 1.6f, 0.25f, 0}, kInk, 0.35f, 0.3f);  // shadow on the ground
   Drawing body{canvas, frame, coat, dice};
+  body.frame.scale *= kBodyScale;
+  canvas.fill(body.frame, Ellipse{{0, 3.3f}, 1.6f, 0.25f, 0}, kInk, 0.35f, 0.3f);  // shadow on the ground
   draw_body(body, animal);
   Drawing head{canvas, frame.inner({0, 0}, tilt), coat, dice};
   const Color* ear_tint = dice.chance(0.5f) ? &coat.second : nullptr;

@@ -161,8 +161,12 @@ Image resize(const ImageView& source, int width, int height) {
 
 Size short_side_to(int width, int height, int size) {
   // torchvision's _compute_output_size: int(size * long / short), a quotient of integers in double precision.
-  int long_side = int(double(int64_t(size) * std::max(width, height)) / std::min(width, height));
-  return width <= height ? Size{size, long_side} : Size{long_side, size};
+  double long_side = std::floor(double(size) * std::max(width, height) / std::min(width, height));
+  if (long_side > 1 << 24) {  // beyond it a float box cannot name every pixel
+    fail(fmt::format("a picture of {} x {} pixels is too long and thin to bring its short side to {}", width, height,
+                     size));
+  }
+  return width <= height ? Size{size, int(long_side)} : Size{int(long_side), size};
 }
 
 }  // namespace weft

@@ -47,7 +47,8 @@ Image resize(const ImageView& source, int width, int height, FloatBox box);
 /// (window.height, window.width, 3), dense.
 void resize_window(const ImageView& source, int width, int height, FloatBox box, Box window, uint8_t* out);
 
-/// torchvision's Resize(size): the short side becomes `size`, the long one int(size * long / short).
+/// torchvision's Resize(size): the short side becomes `size`, the long one int(size * long / short). Throws Error if
+/// that is over 2^24.
 struct Size {
   int width = 0;
   int height = 0;
