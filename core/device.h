@@ -122,10 +122,14 @@ class Device {
 
  protected:
   Device();
+  /// Throws Error or returns null where there is not enough; the pool then gives back what it keeps and asks again.
   virtual void* allocate_bytes(std::size_t bytes) = 0;
   virtual void release_bytes(void* data) noexcept = 0;
-  /// To be called by each device's destructor, while release_bytes() is still its own.
+  /// Frees the pool's blocks. To be called by each device's destructor, while release_bytes() is still its own; a
+  /// buffer that outlives the device is never freed.
   void release_pool() noexcept;
+  /// Bytes that the pool keeps for the next request: available, though the machine counts them as used.
+  std::size_t bytes_kept() const;
 
  private:
   friend class Pool;
@@ -136,8 +140,8 @@ struct DeviceOptions {
   int threads = 0;  ///< of cpu and simt; 0: all the machine has
 };
 
-/// "auto" (cuda, else cpu), "cpu", "cuda", "cuda:N", "simt". Throws Error where the device is not built in or not
-/// there, and says what to do.
+/// "auto" (cuda, else cpu), "cpu", "cuda", "cuda:N", "simt". Throws UsageError for any other name, and Error where the
+/// device is not built in or not there; it says what to do.
 std::shared_ptr<Device> make_device(const std::string& name, const DeviceOptions& options = {});
 
 /// oneDNN on the host's cores (core/cpu/).

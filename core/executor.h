@@ -18,6 +18,9 @@ struct ExecutorOptions {
   bool reuse_memory = true;
   /// Refuse before allocating where the whole needs more than this; 0: what the device says is available.
   std::size_t memory_limit = 0;
+  /// Fills all memory that a run writes with NaN before each run: what is read before it is written then shows. For
+  /// tests.
+  bool poison = false;
 };
 
 struct StepProfile {
@@ -62,8 +65,8 @@ class Executor {
   /// A marked output (or an input) after a run, dense.
   Tensor output(std::string_view name) const;
 
-  /// Runs once more, looking at what every step reads and writes: the first value that is not finite. None: all are
-  /// finite.
+  /// Runs once more, looking at the inputs, the parameters and then at what every step writes: the first value that is
+  /// not finite. None: all are finite. Running statistics are as before afterwards.
   std::optional<NonFinite> find_nonfinite(std::uint64_t step = 0);
 
   /// From now on each step is timed; profile() gives the means.

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/device.h"
@@ -20,8 +21,13 @@ struct MemoryPlan {
   int peak_step = 0;          ///< where the most is live
 };
 
-/// `reuse` false gives each value bytes of its own. Inputs and marked outputs live through the whole run.
+/// `reuse` false gives each value bytes of its own. Inputs live through the whole run, marked outputs from where they
+/// are written to its end.
 MemoryPlan plan_memory(const Graph& graph, const Program& program, bool reuse = true);
+
+/// The layers that hold the most bytes of the arena at the peak, largest first.
+std::vector<std::pair<std::string, std::size_t>> largest_layers(const MemoryPlan& plan, const Graph& graph,
+                                                                const Program& program, std::size_t most);
 
 /// "activations 312.4 MiB (1204.1 MiB without sharing), workspace 12.0 MiB" and the largest layers.
 std::string to_text(const MemoryPlan& plan, const Graph& graph, const Program& program);

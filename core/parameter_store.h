@@ -22,6 +22,7 @@ class ParameterStore {
     std::string name;
     Shape shape;
     bool trained = false;
+    bool state = false;      ///< running statistics rather than a frozen parameter
     int group = 0;           ///< of trained ones: the arena is ordered by it
     std::size_t offset = 0;  ///< in bytes, in the arena of trained or of fixed values
     std::size_t bytes = 0;
@@ -33,18 +34,23 @@ class ParameterStore {
   };
 
   /// Lays out the parameters and states of `graph` as `program` wants them. `group_of` gives each trained parameter its
-  /// group (none: all are in group 0). Everything starts as zero.
+  /// group (none: all are in group 0). Everything starts as zero. A graph without gradients gets no arenas for
+  /// gradients and velocities until one asks for them.
   ParameterStore(std::shared_ptr<Device> device, const Graph& graph, const Program& program,
                  const std::function<int(const std::string&)>& group_of = {});
 
   Device& device() const { return *device_; }
   const std::vector<Entry>& entries() const { return entries_; }
-  /// Throws Error where there is none of this name.
+  /// Throws Error listing near names where there is none of this name.
   const Entry& entry(std::string_view name) const;
   bool contains(std::string_view name) const;
   int groups() const { return static_cast<int>(ranges_.size()); }
+  /// Bytes of all that is allocated, and of what a store for this graph will allocate.
+  std::size_t bytes() const;
+  static std::size_t bytes_needed(const Graph& graph, const Program& program);
 
-  /// Dense host tensors in and out. set() throws Error naming the parameter and both shapes where they differ.
+  /// Dense host tensors in and out; another floating-point type than float32 is converted. set() throws Error naming
+  /// the parameter and both shapes where they differ.
   void set(std::string_view name, const Tensor& dense);
   Tensor get(std::string_view name) const;
   Tensor gradient(std::string_view name) const;
@@ -69,11 +75,16 @@ class ParameterStore {
   void touch_states();
 
  private:
+  Tensor read(const Entry& entry, const void* from) const;
+  void write(const Entry& entry, void* to, const Tensor& dense);
+  Entry& find(std::string_view name);
+
   std::shared_ptr<Device> device_;
   std::vector<Entry> entries_;
   std::map<std::string, std::size_t, std::less<>> index_;
   std::vector<Range> ranges_;
-  Buffer trained_, fixed_, gradients_, velocities_;
+  Buffer trained_, fixed_;
+  mutable Buffer gradients_, velocities_;  // allocated when first asked for
 };
 
 }  // namespace weft

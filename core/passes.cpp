@@ -156,15 +156,15 @@ Graph for_inference(const Graph& graph, const std::vector<std::string>& outputs)
   return without_dead_nodes(rewriter.finish(kept));
 }
 
+std::int64_t batch_of(const Graph& graph) {
+  for (const Value& value : graph.values())
+    if (value.kind == ValueKind::input && value.shape.rank() > 0) return value.shape[0];
+  return 0;
+}
+
 Graph with_batch(const Graph& graph, std::int64_t batch) {
   if (batch < 1) fail(fmt::format("a batch of {} makes no sense: it is at least 1", batch));
-  // The batch is the first input's first extent. Another input follows it where it starts with the same extent.
-  std::int64_t former = 0;
-  for (const Value& value : graph.values()) {
-    if (value.kind != ValueKind::input || value.shape.rank() == 0) continue;
-    former = value.shape[0];
-    break;
-  }
+  const std::int64_t former = batch_of(graph);
   if (former == 0) fail("the graph has no input, and so no batch");
   Rewriter rewriter(graph);
   rewriter.walk(

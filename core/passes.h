@@ -20,7 +20,11 @@ Graph for_inference(const Graph& graph, const std::vector<std::string>& outputs)
 /// Without nodes that no marked output (and no update of a state) needs.
 Graph without_dead_nodes(const Graph& graph);
 
-/// The graph for another batch size: the inputs' first extent, and all that follows, inferred again.
+/// The batch size: the first input's first extent; 0 where there is no input.
+std::int64_t batch_of(const Graph& graph);
+
+/// The graph for another batch size: the inputs' first extent, and all that follows, inferred again. An input that does
+/// not start with the batch stays as it is.
 Graph with_batch(const Graph& graph, std::int64_t batch);
 
 /// Graphviz. Layers are clusters; an edge carries its shape.

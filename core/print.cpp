@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/passes.h"
+#include "core/problem.h"
 #include "core/text.h"
 #include "kernels/error.h"
 
@@ -18,22 +19,6 @@ std::string shapes_text(const Graph& graph, const std::vector<ValueId>& ids) {
     text += id ? to_string(graph.value(id).shape) : "-";
   }
   return text;
-}
-
-std::vector<Value> values_of(const Graph& graph, const std::vector<ValueId>& ids) {
-  std::vector<Value> values;
-  for (const ValueId id : ids) values.push_back(id ? graph.value(id) : Value{});
-  return values;
-}
-
-double flops_of(const Graph& graph, const Node& node) {
-  if (node.definition->name == "reshape") return 0;
-  if (!node.definition->flops) {
-    double elements = 0;
-    for (const ValueId id : node.outputs) elements += static_cast<double>(graph.value(id).shape.elements());
-    return elements;
-  }
-  return node.definition->flops(node, values_of(graph, node.inputs), values_of(graph, node.outputs));
 }
 
 /// `text` inside a Graphviz string.

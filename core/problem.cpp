@@ -178,11 +178,27 @@ Problem problem_of(const Node& node, std::span<const Value> inputs, std::span<co
   return problem;
 }
 
+namespace {
+
+std::vector<Value> values_of(const Graph& graph, const std::vector<ValueId>& ids) {
+  std::vector<Value> values;
+  for (const ValueId id : ids) values.push_back(id ? graph.value(id) : Value{});
+  return values;
+}
+
+}  // namespace
+
 Problem problem_of(const Graph& graph, const Node& node) {
-  std::vector<Value> inputs, outputs;
-  for (const ValueId id : node.inputs) inputs.push_back(id ? graph.value(id) : Value{});
-  for (const ValueId id : node.outputs) outputs.push_back(graph.value(id));
-  return problem_of(node, inputs, outputs);
+  return problem_of(node, values_of(graph, node.inputs), values_of(graph, node.outputs));
+}
+
+double flops_of(const Graph& graph, const Node& node) {
+  if (node.definition->name == "reshape") return 0;
+  if (node.definition->flops)
+    return node.definition->flops(node, values_of(graph, node.inputs), values_of(graph, node.outputs));
+  double elements = 0;
+  for (const ValueId id : node.outputs) elements += static_cast<double>(graph.value(id).shape.elements());
+  return elements;
 }
 
 const Op* find_op(std::span<const Op* const> ops, std::string_view name) {

@@ -15,6 +15,9 @@ Problem problem_of(const Graph& graph, const Node& node);
 /// The same for a node that is in no graph yet. An optional input left out has no extents.
 Problem problem_of(const Node& node, std::span<const Value> inputs, std::span<const Value> outputs);
 
+/// Operations of a node, multiply-adds counted as two: as its definition says, else one for each output element.
+double flops_of(const Graph& graph, const Node& node);
+
 /// True where problem_of() knows the op.
 bool has_problem(std::string_view op);
 

@@ -1,0 +1,248 @@
+#include "core/kernel_device.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+
+#include "core/host_memory.h"
+#include "core/plan_text.h"
+#include "kernels/error.h"
+#include "kernels/ops.h"
+#include "kernels/simt/machine.h"
+
+namespace weft {
+namespace {
+
+bool is_simt(const Target& target) {
+  return std::string_view(target.name) == "simt";
+}
+
+int choose_capability(const Target& target, int index, std::optional<int> wanted) {
+  if (wanted) return *wanted;
+  const char* text = std::getenv("WEFT_CAPABILITY");
+  if (text == nullptr || *text == '\0') return target.capability(index);
+  char* end = nullptr;
+  const long value = std::strtol(text, &end, 10);
+  if (*end != '\0' || value < 0 || value > 999)
+    fail(fmt::format("WEFT_CAPABILITY={}: wants a compute capability times ten, 90 say", text));
+  return static_cast<int>(value);
+}
+
+/// The node's values as the catalogue's operands; an optional or missing one (concat's x5) is ValueId{}.
+std::vector<ValueId> operands_of(const Node& node, const Op& op, const Problem& problem) {
+  std::vector<ValueId> operands = node.inputs;
+  const auto count = static_cast<std::size_t>(op.signature(problem).count);
+  // Only concat has inputs to fill up before its output, and concat_backward outputs after those that are there.
+  if (node.definition->name == "concat") operands.resize(count - node.outputs.size());
+  operands.insert(operands.end(), node.outputs.begin(), node.outputs.end());
+  if (node.definition->name == "concat_backward") operands.resize(count);
+  WEFT_CHECK(operands.size() == count && count <= kMaxOperands,
+             fmt::format("{}: {} operands for {}, which has {}", node.name, operands.size(), op.name, count));
+  return operands;
+}
+
+}  // namespace
+
+KernelDevice::KernelDevice(const Target& target, int index, const DeviceOptions& options, std::optional<int> capability)
+    : target_(target), index_(index), capability_(choose_capability(target, index, capability)) {
+  if (is_simt(target) && options.threads > 0) simt::set_thread_count(options.threads);
+}
+
+KernelDevice::~KernelDevice() {
+  release_pool();
+}
+
+std::string KernelDevice::name() const {
+  return is_simt(target_) ? std::string(target_.name) : fmt::format("{}:{}", target_.name, index_);
+}
+
+std::string KernelDevice::describe() const {
+  return target_.describe(index_);
+}
+
+int KernelDevice::threads() const {
+  return is_simt(target_) ? simt::thread_count() : 1;
+}
+
+std::size_t KernelDevice::memory_available() const {
+  if (is_simt(target_)) return host_memory_available() + bytes_kept();
+  std::size_t free_bytes = 0, total_bytes = 0;
+  target_.memory(index_, &free_bytes, &total_bytes);
+  return free_bytes + bytes_kept();
+}
+
+void* KernelDevice::allocate_bytes(std::size_t bytes) {
+  return target_.allocate(index_, bytes);
+}
+
+void KernelDevice::release_bytes(void* data) noexcept {
+  target_.release(index_, data);
+}
+
+void KernelDevice::copy_in(void* to, const void* from_host, std::size_t bytes) {
+  target_.copy_in(index_, to, from_host, bytes);
+}
+
+void KernelDevice::copy_out(void* to_host, const void* from, std::size_t bytes) {
+  target_.copy_out(index_, to_host, from, bytes);
+}
+
+void KernelDevice::fill_zero(void* data, std::size_t bytes) {
+  target_.set_bytes(index_, data, 0, bytes);
+}
+
+void KernelDevice::synchronize() {
+  target_.synchronize(index_);
+}
+
+void KernelDevice::reorder(const Shape& shape, DType dtype, const void* from, const LayoutPtr& from_layout, void* to,
+                           const LayoutPtr& to_layout) {
+  WEFT_CHECK(from_layout == nullptr && to_layout == nullptr, "this device has dense layouts alone");
+  target_.copy(index_, to, from, static_cast<std::size_t>(shape.elements()) * size_of(dtype));
+}
+
+void KernelDevice::sgd_step(const SgdArguments& arguments) {
+  using extents::SgdStep;
+  if (arguments.n == 0) return;
+  const Op* op = find_op(target_.catalogue(), "sgd_step");
+  WEFT_CHECK(op != nullptr, "the kernel catalogue lacks sgd_step");
+  Problem problem;
+  problem.extents[SgdStep::n] = arguments.n;
+  problem.extents[SgdStep::nesterov] = arguments.nesterov;
+  problem.scalars[SgdStep::lr] = arguments.lr;
+  problem.scalars[SgdStep::momentum] = arguments.momentum;
+  problem.scalars[SgdStep::weight_decay] = arguments.weight_decay;
+  const int rung = pick_rung(*op, problem, capability_);
+  WEFT_CHECK(rung >= 0, "no rung of sgd_step runs on this device");
+  const Rung& chosen = op->rungs[static_cast<std::size_t>(rung)];
+  WEFT_CHECK(chosen.workspace_bytes == nullptr || chosen.workspace_bytes(problem) == 0,
+             "sgd_step must work without a workspace");
+  void* operands[] = {arguments.weight, const_cast<float*>(arguments.gradient), arguments.velocity};
+  chosen.launch(problem, operands, nullptr, nullptr);
+}
+
+Program KernelDevice::compile(const Graph& graph, const CompileOptions& options) {
+  const Choices wanted = parse_plan(options.plan);
+  const std::vector<std::string> names = plan_names(graph);
+  Program program{dense_storage(graph), {}, {}};
+  Choices chosen;
+  for (int i = 0; i < graph.node_count(); ++i) {
+    const NodeId id{i};
+    if (graph.node(id).definition->name == "reshape") continue;
+    const std::string& name = names[static_cast<std::size_t>(i)];
+    const auto former = wanted.find(name);
+    program.steps.push_back(graph.node(id).definition->run_on_host
+                                ? host_step(graph, id, *this)
+                                : compile_node(graph, id, former == wanted.end() ? nullptr : &former->second));
+    chosen.emplace(name, program.steps.back().algorithm);
+  }
+  program.plan = plan_text(chosen);
+  return program;
+}
+
+Step KernelDevice::compile_node(const Graph& graph, NodeId id, const std::string* wanted_rung) const {
+  const Node& node = graph.node(id);
+  const Op* op = find_op(target_.catalogue(), node.definition->name);
+  if (op == nullptr)
+    fail(fmt::format("{}: {} is in no kernel catalogue, and has no run_on_host of its own", node.name,
+                     node.definition->name));
+  const Problem problem = problem_of(graph, node);
+  if (op->check != nullptr) op->check(problem);
+
+  int rung = pick_rung(*op, problem, capability_);
+  for (std::size_t i = 0; wanted_rung != nullptr && i < op->rungs.size(); ++i)
+    if (*wanted_rung == op->rungs[i].name && can_run(op->rungs[i], problem, capability_)) rung = static_cast<int>(i);
+  if (rung < 0) {
+    char text[256];
+    fail(fmt::format("{}: no rung of {} can run on {}", node.name, weft::describe(*op, problem, text, sizeof text),
+                     name()));
+  }
+  const Rung& chosen = op->rungs[static_cast<std::size_t>(rung)];
+
+  Step step;
+  step.nodes = {id};
+  step.algorithm = chosen.name;
+  for (const ValueId input : node.inputs)
+    if (input) step.reads.push_back(input);
+  step.writes = node.outputs;
+  for (const int position : node.definition->updates)
+    step.writes.push_back(node.inputs[static_cast<std::size_t>(position)]);
+  if (chosen.workspace_bytes != nullptr) step.workspace = static_cast<std::size_t>(chosen.workspace_bytes(problem));
+
+  const std::vector<ValueId> operands = operands_of(node, *op, problem);
+  const bool random = node.definition->name == "dropout" || node.definition->name == "dropout_backward";
+  step.run = [problem, operands, launch = chosen.launch, random](const StepContext& context) {
+    std::array<void*, kMaxOperands> pointers{};
+    for (std::size_t i = 0; i < operands.size(); ++i) pointers[i] = context.data(operands[i]);
+    if (!random) {
+      launch(problem, pointers.data(), context.workspace(), nullptr);
+      return;
+    }
+    Problem now = problem;
+    now.extents[extents::Dropout::step] = static_cast<std::int64_t>(context.step());
+    launch(now, pointers.data(), context.workspace(), nullptr);
+  };
+  return step;
+}
+
+std::vector<ValueStorage> dense_storage(const Graph& graph) {
+  std::vector<ValueStorage> storage(static_cast<std::size_t>(graph.value_count()));
+  for (int i = 0; i < graph.value_count(); ++i) {
+    const ValueId id{i};
+    ValueStorage& mine = storage[static_cast<std::size_t>(i)];
+    const NodeId producer = graph.producer(id);
+    if (producer && graph.node(producer).definition->name == "reshape") {
+      mine.alias = graph.node(producer).inputs[0];
+      continue;
+    }
+    const Value& value = graph.value(id);
+    mine.bytes = static_cast<std::size_t>(value.shape.elements()) * size_of(value.dtype);
+  }
+  return storage;
+}
+
+Step host_step(const Graph& graph, NodeId id, Device& device) {
+  const Node& node = graph.node(id);
+  Step step;
+  step.nodes = {id};
+  step.algorithm = "host";
+  for (const ValueId input : node.inputs)
+    if (input) step.reads.push_back(input);
+  step.writes = node.outputs;
+  for (const int position : node.definition->updates)
+    step.writes.push_back(node.inputs[static_cast<std::size_t>(position)]);
+
+  std::vector<Value> inputs, outputs;
+  for (const ValueId input : node.inputs) inputs.push_back(input ? graph.value(input) : Value{});
+  for (const ValueId output : node.outputs) outputs.push_back(graph.value(output));
+  step.run = [node, inputs, outputs, &device](const StepContext& context) {
+    std::vector<Tensor> hosts;
+    std::vector<HostOperand> reads, writes;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      reads.push_back({nullptr, inputs[i].shape, inputs[i].dtype});
+      if (!node.inputs[i]) continue;
+      hosts.emplace_back(inputs[i].shape, inputs[i].dtype);
+      device.copy_out(hosts.back().data(), context.data(node.inputs[i]), hosts.back().bytes());
+      reads.back().data = hosts.back().data();
+    }
+    for (const Value& output : outputs) {
+      hosts.emplace_back(output.shape, output.dtype);
+      writes.push_back({hosts.back().data(), output.shape, output.dtype});
+    }
+    node.definition->run_on_host(node, reads, writes);
+    const auto bytes = [](const HostOperand& operand) {
+      return static_cast<std::size_t>(operand.shape.elements()) * size_of(operand.dtype);
+    };
+    for (std::size_t i = 0; i < writes.size(); ++i)
+      device.copy_in(context.data(node.outputs[i]), writes[i].data, bytes(writes[i]));
+    for (const int position : node.definition->updates) {
+      const auto i = static_cast<std::size_t>(position);
+      device.copy_in(context.data(node.inputs[i]), reads[i].data, bytes(reads[i]));
+    }
+  };
+  return step;
+}
+
+}  // namespace weft
