@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "kernels/simt/block.h"
+#include "kernels/simt/sanitizer.h"
 
 #if WEFT_SIMT_ASAN
 #include <sanitizer/asan_interface.h>

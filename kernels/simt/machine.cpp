@@ -14,7 +14,7 @@
 
 #include "kernels/error.h"
 #include "kernels/simt/block.h"
-#include "kernels/simt/static_shared.h"
+#include "kernels/simt/sanitizer.h"
 
 namespace weft::simt {
 namespace {

@@ -8,16 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WEFT_SIMT_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WEFT_SIMT_ASAN 1
-#endif
-#endif
-#ifndef WEFT_SIMT_ASAN
-#define WEFT_SIMT_ASAN 0
-#endif
+#include "kernels/simt/sanitizer.h"
 
 // A block runs on one OS thread, so the block's own memory is that thread's own. AddressSanitizer puts no red zones
 // round thread-local variables: under it they are plain statics, and blocks run one after another.
