@@ -30,11 +30,9 @@ class CountSteps : public weft::Callback {
 int main(int argc, char** argv) {
   if (argc < 2) return 2;
   auto data = weft::ImageFolder(argv[1], {.size = 32});
-  const auto layers = std::make_shared<weft::Sequential>(weft::Sequential::Children{
-      {"scale", std::make_shared<Scale>(0.5)},
-      {"flatten", std::make_shared<weft::Flatten>()},
-      {"head", std::make_shared<weft::Linear>(32 * 32 * 3, 2)},
-  });
+  const auto layers = weft::sequential({{"scale", weft::make<Scale>(0.5)},
+                                        {"flatten", weft::make<weft::Flatten>()},
+                                        {"head", weft::make<weft::Linear>(2)}});
   weft::LearnerOptions options;
   options.device = "cpu";
   options.schedule = [](std::int64_t step, std::int64_t total) {
