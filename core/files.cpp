@@ -72,6 +72,9 @@ int write_all(int file, std::string_view piece) {
       }
       return errno;
     }
+    if (written == 0) {
+      return EIO;
+    }
     piece.remove_prefix(static_cast<std::size_t>(written));
   }
   return 0;
