@@ -98,9 +98,20 @@ void draw_dog_ears(Drawing& d, float turn, const Color* tint) {
   }
 }
 
+// Eyes and noses take their colours from one box for both animals: on a thumbnail, those colours are all that is left.
+Color draw_iris(Dice& dice) {
+  const Color irises[] = {
+      {0.5f, 0.7f, 0.25f}, {0.92f, 0.75f, 0.2f}, {0.4f, 0.65f, 0.85f}, {0.75f, 0.45f, 0.15f}, {0.3f, 0.18f, 0.1f}};
+  return irises[dice.below(5)] * dice.between(0.6f, 1.0f);
+}
+
+Color draw_nose(Dice& dice) {
+  const Color noses[] = {kInk * 1.5f, {0.45f, 0.28f, 0.2f}, kPink};
+  return noses[dice.below(3)] * dice.between(0.8f, 1.0f);
+}
+
 void draw_cat_face(Drawing& d, float turn) {
-  const Color irises[] = {{0.55f, 0.75f, 0.25f}, {0.95f, 0.78f, 0.2f}, {0.4f, 0.65f, 0.85f}, {0.8f, 0.5f, 0.15f}};
-  Color iris = irises[d.dice.below(4)] * d.dice.between(0.6f, 1.0f);
+  Color iris = draw_iris(d.dice);
   float look = d.dice.between(-0.03f, 0.03f), slit = d.dice.between(0.04f, 0.09f), shift = 0.35f * turn;
   for (float side : {-1.0f, 1.0f}) {
     Point eye{side * 0.42f + shift, -0.08f};
@@ -114,7 +125,7 @@ void draw_cat_face(Drawing& d, float turn) {
   const Color* muzzle = d.coat.light_face ? &d.coat.light : nullptr;
   d.fur(Ellipse{{x, 0.56f}, 0.2f, 0.16f, 0}, muzzle);
   for (float side : {-1.0f, 1.0f}) d.fur(Ellipse{{x + side * 0.17f, 0.4f}, 0.23f, 0.18f, side * 0.2f}, muzzle);
-  Color nose = d.dice.chance(0.5f) ? kPink * d.dice.between(0.75f, 1.0f) : kInk * d.dice.between(1.0f, 2.5f);
+  Color nose = draw_nose(d.dice);
   d.flat(Polygon{{{x - 0.1f, 0.2f}, {x + 0.1f, 0.2f}, {x, 0.3f}}, 0.035f}, nose);
   d.flat(Stroke{{{x, 0.3f}, {x, 0.42f}}, 0.022f, 0.022f}, kInk, 0.8f);
   for (float side : {-1.0f, 1.0f}) {
@@ -137,13 +148,11 @@ void draw_cat_face(Drawing& d, float turn) {
 }
 
 void draw_dog_face(Drawing& d, float turn) {
-  bool pale = d.dice.chance(0.35f);
-  Color iris =
-      pale ? mix({0.55f, 0.75f, 0.9f}, {0.8f, 0.55f, 0.25f}, float(d.dice.below(2))) : Color{0.28f, 0.17f, 0.1f};
+  Color iris = draw_iris(d.dice);
   float shift = 0.35f * turn, gap = d.dice.between(0.34f, 0.42f);
   for (float side : {-1.0f, 1.0f}) {
     Point eye{side * gap + shift, -0.14f};
-    d.flat(Ellipse{eye, 0.2f, 0.19f, 0}, pale ? kInk : kWhite, 0.8f);
+    d.flat(Ellipse{eye, 0.205f, 0.195f, 0}, kInk, 0.9f);
     d.flat(Ellipse{eye, 0.16f, 0.16f, 0}, iris);
     d.flat(Ellipse{eye, 0.09f, 0.095f, 0}, kInk);
     d.flat(Ellipse{eye + Point{0.05f, -0.06f}, 0.05f, 0.05f, 0}, kWhite);
@@ -161,8 +170,7 @@ void draw_dog_face(Drawing& d, float turn) {
   const Color* muzzle = d.coat.light_face ? &d.coat.light : nullptr;
   d.fur(Ellipse{{x, 0.45f}, full, deep, 0}, muzzle);
   d.fur(Ellipse{{0.5f * x, 0.1f}, 0.22f, 0.4f, 0}, muzzle, muzzle ? 0.9f : 0.0f, 0.15f);
-  Color nose =
-      d.dice.chance(0.3f) ? mix(kPink, {0.45f, 0.28f, 0.2f}, d.dice.between(0, 1)) : kInk * d.dice.between(1.0f, 2.0f);
+  Color nose = draw_nose(d.dice);
   Point tip{x * 1.1f, 0.26f};
   d.flat(Ellipse{tip, 0.21f, 0.145f, 0}, nose);
   for (float side : {-1.0f, 1.0f}) d.flat(Ellipse{tip + Point{side * 0.09f, 0.03f}, 0.04f, 0.03f, 0}, kInk);
