@@ -90,7 +90,7 @@ Scan scan(const fs::path& path, const std::vector<std::string>& classes) {
     if (entry.reason.empty()) {
       result.files[entry.label].push_back(std::move(entry.path));
     } else {
-      result.unusable.push_back(std::move(entry.reason));
+      result.unusable.push_back(entry.reason);
     }
   }
   for (size_t label = 0; label < result.classes.size() && classes.empty(); ++label) {

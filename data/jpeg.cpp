@@ -54,10 +54,12 @@ void set_up_errors(ErrorManager& errors) {
   errors.base.output_message = [](j_common_ptr) {};
 }
 
+/// Runs a step; false if libjpeg gave up in it, with `errors.message` set.
 template <typename Step>
-void guarded(ErrorManager& errors, const std::string& name, const char* what, Step&& step) {
-  if (setjmp(errors.jump)) fail(fmt::format("{}: {}: {}", name, what, errors.message));
+bool succeeds(ErrorManager& errors, Step&& step) {
+  if (setjmp(errors.jump)) return false;
   step();
+  return true;
 }
 
 // libjpeg's own memory source warns at the end of the data even when only the end marker is missing and no pixel is, so
@@ -121,7 +123,7 @@ class JpegCodec : public Codec {
     decoder_.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
     decoder_.scale_num = 1;
     decoder_.scale_denom = unsigned(reduce);
-    guarded(errors_, name_, "broken JPEG", [&] { jpeg_start_decompress(&decoder_); });
+    guarded([&] { jpeg_start_decompress(&decoder_); });
 
     int right = (region.x + region.width + reduce - 1) / reduce,
         bottom = (region.y + region.height + reduce - 1) / reduce;
@@ -135,14 +137,14 @@ class JpegCodec : public Codec {
       int margin = decoder_.max_h_samp_factor * DCTSIZE;
       left = JDIMENSION(std::max(0, region.x - margin));
       columns = JDIMENSION(std::min(int(decoder_.output_width), region.x + region.width + margin)) - left;
-      guarded(errors_, name_, "broken JPEG", [&] { jpeg_crop_scanline(&decoder_, &left, &columns); });
+      guarded([&] { jpeg_crop_scanline(&decoder_, &left, &columns); });
     }
     Image image(region.width, region.height);
     std::vector<uint8_t> line(size_t(columns) * decoder_.output_components + 64);
     uint8_t* line_start = line.data();
     const uint8_t* wanted = line_start + size_t(region.x - int(left)) * decoder_.output_components;
     uint8_t* out = image.rgb.data();
-    guarded(errors_, name_, "broken JPEG", [&] {
+    guarded([&] {
       if (region.y > 0) jpeg_skip_scanlines(&decoder_, JDIMENSION(region.y));
       for (int y = 0; y < region.height; ++y, out += size_t(3) * region.width) {
         jpeg_read_scanlines(&decoder_, &line_start, 1);
@@ -155,7 +157,7 @@ class JpegCodec : public Codec {
     });
     // A progressive file may end between two scans: every pixel is there, but blurred.
     if (source_.at_end && (errors_.ran_out || jpeg_has_multiple_scans(&decoder_))) {
-      fail(fmt::format("{}: the JPEG is cut short (truncated)", name_));
+      fail_short();
     }
     jpeg_abort_decompress(&decoder_);
     warnings = errors_.warnings;
@@ -164,8 +166,17 @@ class JpegCodec : public Codec {
   }
 
  private:
+  template <typename Step>
+  void guarded(Step&& step) {
+    if (succeeds(errors_, step)) return;
+    if (source_.at_end) fail_short();
+    fail(fmt::format("{}: broken JPEG: {}", name_, errors_.message));
+  }
+
+  [[noreturn]] void fail_short() const { fail(fmt::format("{}: the JPEG is cut short (truncated)", name_)); }
+
   void read_header(std::span<const uint8_t> bytes) {
-    guarded(errors_, name_, "broken JPEG", [&] {
+    guarded([&] {
       jpeg_create_decompress(&decoder_);
       source_.base.init_source = [](j_decompress_ptr) {};
       source_.base.fill_input_buffer = fill_at_end;
@@ -220,7 +231,7 @@ std::vector<uint8_t> encode_jpeg(const Image& image, int quality) {
   set_up_errors(encoder.errors);
   jpeg_compress_struct& compressor = encoder.compressor;
   compressor.err = &encoder.errors.base;
-  guarded(encoder.errors, "JPEG encoder", "failed", [&] {
+  bool done = succeeds(encoder.errors, [&] {
     jpeg_create_compress(&compressor);
     jpeg_mem_dest(&compressor, &encoder.buffer, &encoder.size);
     compressor.image_width = JDIMENSION(image.width);
@@ -236,6 +247,7 @@ std::vector<uint8_t> encode_jpeg(const Image& image, int quality) {
     }
     jpeg_finish_compress(&compressor);
   });
+  if (!done) fail(fmt::format("JPEG encoder: failed: {}", encoder.errors.message));
   return {encoder.buffer, encoder.buffer + encoder.size};
 }
 

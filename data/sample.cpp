@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <set>
 #include <system_error>
 
 #include "data/animals.h"
@@ -12,6 +13,24 @@
 namespace weft {
 
 namespace fs = std::filesystem;
+
+namespace {
+
+// Pictures of a larger sample, or somebody's own, would be trained on unseen.
+void check_nothing_else(const fs::path& folder, const std::set<std::string>& expected) {
+  size_t others = 0;
+  for (const char* part : {"train", "valid"}) {
+    std::error_code ignored;
+    if (!fs::is_directory(folder / part, ignored)) continue;
+    for (const std::string& file : list_files(folder / part)) others += !expected.contains(file);
+  }
+  if (others > 0) {
+    fail(fmt::format("{}: holds {} file{} beside the sample's; choose another folder, or empty this one",
+                     folder.string(), others, others == 1 ? "" : "s"));
+  }
+}
+
+}  // namespace
 
 Image draw_animal(Animal animal, uint64_t seed, int size) {
   using namespace drawing;
@@ -52,6 +71,9 @@ void write_sample(const fs::path& folder, SampleOptions options) {
   };
   add("train", options.count, 0);
   add("valid", std::max(2, options.count / 4), uint64_t(1) << 31);
+  std::set<std::string> names;
+  for (const Job& job : jobs) names.insert(job.file.string());
+  check_nothing_else(folder, names);
   for (const char* part : {"train", "valid"}) {
     for (const char* name : {"cats", "dogs"}) {
       fs::path path = folder / part / name;
@@ -64,13 +86,6 @@ void write_sample(const fs::path& folder, SampleOptions options) {
     const Job& job = jobs[size_t(i)];
     write_jpeg(job.file.string(), draw_animal(job.animal, job.seed, options.size), 92);
   });
-  // Pictures of an earlier, larger sample, or somebody's own, would be trained on unseen.
-  size_t found = 0;
-  for (const char* part : {"train", "valid"}) found += list_files(folder / part).size();
-  if (found != jobs.size()) {
-    fail(fmt::format("{}: holds {} files beside the {} of the sample; choose another folder or empty this one",
-                     folder.string(), found - jobs.size(), jobs.size()));
-  }
 }
 
 }  // namespace weft

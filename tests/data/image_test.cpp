@@ -145,12 +145,17 @@ TEST_CASE("what is no picture is said in a line that names the file") {
   says(folder.write("a.webp", std::string("RIFF\1\2\3\4WEBPVP8 ", 16)), "a WebP file");
   says(folder.write("a.bmp", std::string("BM\0\0\1\0", 6)), "a BMP file");
   says(folder.write("a.jpg", std::string("\x01\x02\x03\xff\xfe", 5)), "not a picture that Weft reads");
-  says(folder.write("head.jpg", std::string("\xff\xd8\xff\xe0", 4)), "broken JPEG");
+  says(folder.write("head.jpg", std::string("\xff\xd8\xff\xe0", 4)), "the JPEG is cut short");
+  std::vector<uint8_t> strange = read_file_bytes(fixture("decode/s444.jpg"));
+  for (size_t i = 0; i + 4 < strange.size(); ++i) {
+    if (strange[i] == 0xFF && strange[i + 1] == 0xC0) strange[i + 4] = 99;  // bits a sample, in the frame header
+  }
+  says(folder.write("strange.jpg", strange), "broken JPEG: Unsupported JPEG data precision 99");
   says(folder.write("head.png", std::string("\x89PNG\r\n\x1a\n\0\0", 10)), "cut short");
 }
 
 TEST_CASE("files that are cut short are refused wherever the cut is") {
-  for (const std::string& name :
+  for (const std::string name :
        {"s420.jpg", "progressive.jpg", "cmyk.jpg", "rgb.png", "interlaced.png", "palette.png"}) {
     CAPTURE(name);
     std::vector<uint8_t> bytes = read_file_bytes(fixture("decode/" + name));
