@@ -100,7 +100,8 @@ struct Op {
   void (*check)(const Problem&);
   /// The truth, in double precision. Operands are doubles in the signature's order, null where left out; outputs are
   /// written. magnitudes[i] belongs to operands[i] (the same length; null where that is an input) and receives
-  /// sum |terms|, what rounding is relative to; where it is left NaN, |exact| stands for it. `magnitudes` is never null.
+  /// sum |terms|, what rounding is relative to; where it is left NaN, |exact| stands for it. `magnitudes` is never
+  /// null.
   void (*reference)(const Problem&, double* const* operands, double* const* magnitudes);
   double (*flops)(const Problem&);
   double (*bytes)(const Problem&);  ///< the fewest: each input read once, each output written once

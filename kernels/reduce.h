@@ -20,8 +20,8 @@ __device__ inline float warp_max(float value) {
   return value;
 }
 
-/// The sum over the block, in thread 0 (the first warp, to be exact). blockDim.x is a multiple of 32, at most 1024, and
-/// the block is one-dimensional. Every thread of the block must call it.
+/// The sum over the block, in every thread. blockDim.x is a multiple of 32, at most 1024, and the block is
+/// one-dimensional. Every thread of the block must call it.
 __device__ inline float block_sum(float value) {
   __shared__ float warp_sums[32];
   const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -29,8 +29,7 @@ __device__ inline float block_sum(float value) {
   __syncthreads();  // the array may still be read from a call before
   if (lane == 0) warp_sums[warp] = value;
   __syncthreads();
-  if (warp == 0) value = warp_sum(lane < blockDim.x / 32 ? warp_sums[lane] : 0);
-  return value;
+  return warp_sum(lane < blockDim.x / 32 ? warp_sums[lane] : 0);
 }
 
 }  // namespace weft::WEFT_TARGET

@@ -1,0 +1,262 @@
+// With xhat[n,c] = (x[n,c] - mean[c]) invstd[c], the gradients of batch norm are
+//   dbias[c] = sum_n dy[n,c],   dweight[c] = sum_n dy[n,c] xhat[n,c],
+//   dx[n,c] = weight[c] invstd[c] (dy[n,c] - dbias[c] / rows - xhat[n,c] dweight[c] / rows)   in training, where mean
+// and invstd depend on x;   dx[n,c] = weight[c] invstd[c] dy[n,c]   in evaluation, where they are constants.
+// dy, x, dx are (rows, C), all else (C). Training reads dy and x twice, since dx needs both sums: about 10 rows C
+// flops and 20 rows C bytes in float32: bound by memory.
+// Both are the same kernels: in evaluation 1/rows is put to 0, and invstd comes from the running variance.
+
+#include "kernels/catalogue_ops.h"
+#include "kernels/column_sums.h"
+#include "kernels/element.h"
+#include "kernels/launch.h"
+#include "kernels/launch_math.h"
+#include "kernels/ops.h"
+#include "kernels/reference/reference.h"
+
+namespace weft::WEFT_TARGET {
+namespace {
+
+using extents::BatchNorm;
+
+/// mean and invstd as the forward pass saved them, or the running mean and variance.
+struct Statistics {
+  const float* mean;
+  const float* spread;
+  bool spread_is_variance;
+  float eps;
+  float inverse_rows;  ///< 0 in evaluation
+
+  __device__ float invstd(int64_t c) const { return spread_is_variance ? 1 / sqrtf(spread[c] + eps) : spread[c]; }
+};
+
+// Rung 1, thread-per-channel. A thread walks down its column for the two sums and again for dx: coalesced, but there
+// are only C threads.
+template <class T>
+__global__ void batch_norm_backward_thread_per_channel(const T* __restrict__ dy, const T* __restrict__ x,
+                                                       const float* __restrict__ weight, Statistics statistics,
+                                                       T* __restrict__ dx, float* __restrict__ dweight,
+                                                       float* __restrict__ dbias, int64_t rows, int64_t C) {
+  const int64_t c = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (c >= C) return;
+  const float mean = statistics.mean[c], invstd = statistics.invstd(c);
+  float sum = 0, dot = 0;
+  for (int64_t i = c; i < rows * C; i += C) {
+    sum += to_float(dy[i]);
+    dot += to_float(dy[i]) * (to_float(x[i]) - mean) * invstd;
+  }
+  dbias[c] = sum;
+  dweight[c] = dot;
+  const float scale = weight[c] * invstd;
+  for (int64_t i = c; i < rows * C; i += C) {
+    const float xhat = (to_float(x[i]) - mean) * invstd;
+    dx[i] = from_float<T>(scale * (to_float(dy[i]) - (sum + xhat * dot) * statistics.inverse_rows));
+  }
+}
+
+// Rung 2, row-chunks. As in the forward pass, the rows are cut into chunks for blocks enough: a block finds the two
+// sums of its chunk, a small kernel adds the chunks in order, and the last one applies them.
+template <class T>
+__global__ void batch_norm_backward_chunk_sums(const T* __restrict__ dy, const T* __restrict__ x, Statistics statistics,
+                                               float* __restrict__ partial_sum, float* __restrict__ partial_dot,
+                                               int64_t rows, int64_t C, int64_t rows_in_chunk) {
+  const int64_t c = int64_t{blockIdx.x} * kColumns + threadIdx.x;
+  const int64_t begin = blockIdx.y * rows_in_chunk;
+  const int64_t end = begin + rows_in_chunk < rows ? begin + rows_in_chunk : rows;
+  float sum = 0, dot = 0;
+  if (c < C) {
+    const float mean = statistics.mean[c];
+    for (int64_t n = begin + threadIdx.y; n < end; n += kRows) {
+      const float gradient = to_float(dy[n * C + c]);
+      sum += gradient;
+      dot += gradient * (to_float(x[n * C + c]) - mean);
+    }
+  }
+  sum = sum_over_rows(sum);
+  dot = sum_over_rows(dot);
+  if (threadIdx.y == 0 && c < C) {
+    partial_sum[blockIdx.y * C + c] = sum;
+    partial_dot[blockIdx.y * C + c] = dot * statistics.invstd(c);
+  }
+}
+
+__global__ void batch_norm_backward_add_chunks(const float* __restrict__ partial_sum,
+                                               const float* __restrict__ partial_dot, float* __restrict__ dweight,
+                                               float* __restrict__ dbias, int64_t chunks, int64_t C) {
+  const int64_t c = int64_t{blockIdx.x} * kColumns + threadIdx.x;
+  float sum = 0, dot = 0;
+  for (int64_t k = threadIdx.y; k < chunks && c < C; k += kRows) {
+    sum += partial_sum[k * C + c];
+    dot += partial_dot[k * C + c];
+  }
+  sum = sum_over_rows(sum);
+  dot = sum_over_rows(dot);
+  if (threadIdx.y == 0 && c < C) {
+    dbias[c] = sum;
+    dweight[c] = dot;
+  }
+}
+
+template <class T>
+__global__ void batch_norm_backward_apply(const T* __restrict__ dy, const T* __restrict__ x,
+                                          const float* __restrict__ weight, Statistics statistics,
+                                          const float* __restrict__ dweight, const float* __restrict__ dbias,
+                                          T* __restrict__ dx, int64_t rows, int64_t C, int64_t rows_in_chunk) {
+  const int64_t c = int64_t{blockIdx.x} * kColumns + threadIdx.x;
+  if (c >= C) return;
+  const int64_t begin = blockIdx.y * rows_in_chunk;
+  const int64_t end = begin + rows_in_chunk < rows ? begin + rows_in_chunk : rows;
+  const float mean = statistics.mean[c], invstd = statistics.invstd(c), scale = weight[c] * invstd;
+  const float mean_of_dy = dbias[c] * statistics.inverse_rows;
+  const float slope = dweight[c] * statistics.inverse_rows * invstd;
+  for (int64_t n = begin + threadIdx.y; n < end; n += kRows) {
+    const int64_t i = n * C + c;
+    dx[i] = from_float<T>(scale * (to_float(dy[i]) - mean_of_dy - (to_float(x[i]) - mean) * slope));
+  }
+}
+
+template <bool kTrain>
+Statistics statistics_of(const Problem& problem, void* const* operands) {
+  const auto rows = static_cast<float>(problem.extents[BatchNorm::rows]);
+  return {as<const float>(operands[3]), as<const float>(operands[4]), !kTrain,
+          static_cast<float>(problem.scalars[BatchNorm::eps]), kTrain ? 1 / rows : 0};
+}
+
+template <bool kTrain>
+void launch_thread_per_channel(const Problem& problem, void* const* operands, void*, Stream stream) {
+  const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
+  with_type(problem.dtype, [&]<class T>() {
+    launch(batch_norm_backward_thread_per_channel<T>, {.grid = blocks_for(C, 32), .block = 32, .stream = stream},
+           as<const T>(operands[0]), as<const T>(operands[1]), as<const float>(operands[2]),
+           statistics_of<kTrain>(problem, operands), as<T>(operands[5]), as<float>(operands[6]), as<float>(operands[7]),
+           rows, C);
+  });
+}
+
+template <bool kTrain>
+void launch_row_chunks(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
+  const RowChunks chunks = row_chunks(rows, C);
+  const dim3 block(kColumns, kRows);
+  const Statistics statistics = statistics_of<kTrain>(problem, operands);
+  float* const sums = as<float>(workspace);
+  float* const dots = sums + chunks.count * C;
+  with_type(problem.dtype, [&]<class T>() {
+    launch(batch_norm_backward_chunk_sums<T>, {.grid = chunks.grid, .block = block, .stream = stream},
+           as<const T>(operands[0]), as<const T>(operands[1]), statistics, sums, dots, rows, C, chunks.rows_in_chunk);
+    launch(batch_norm_backward_add_chunks, {.grid = blocks_for(C, kColumns), .block = block, .stream = stream}, sums,
+           dots, as<float>(operands[6]), as<float>(operands[7]), chunks.count, C);
+    launch(batch_norm_backward_apply<T>, {.grid = chunks.grid, .block = block, .stream = stream},
+           as<const T>(operands[0]), as<const T>(operands[1]), as<const float>(operands[2]), statistics,
+           as<const float>(operands[6]), as<const float>(operands[7]), as<T>(operands[5]), rows, C,
+           chunks.rows_in_chunk);
+  });
+}
+
+int64_t workspace_bytes(const Problem& problem) {
+  const int64_t C = problem.extents[BatchNorm::C];
+  return 2 * row_chunks(problem.extents[BatchNorm::rows], C).count * C * static_cast<int64_t>(sizeof(float));
+}
+
+constexpr const char* kExtents[] = {"rows", "C"};
+constexpr const char* kScalars[] = {"eps", "momentum"};
+constexpr Problem kProblems[] = {
+    {{3, 1}, {1e-2, 0.1}},
+    {{3, 2}, {1e-2, 0.1}},
+    {{7, 3}, {1e-3, 0.5}},
+    {{31, 33}, {1e-5, 0.1}},
+    {{65, 7}, {1e-5, 0.1}},
+    {{127, 31}, {1e-5, 0.1}},
+    {{513, 5}, {1e-5, 0.1}},
+    {{1031, 65}, {1e-5, 0.1}},
+    {{196, 64}, {1e-5, 0.1}, DType::f32, "resnet18 layer1, 14 x 14"},
+    {{8, 512}, {1e-5, 0.1}, DType::f32, "resnet18 layer4 at 32 px: a pixel of 8 pictures"},
+};
+
+template <bool kTrain>
+constexpr Rung kRungs[] = {
+    {"thread-per-channel",
+     "A thread walks its column twice: the sums, then dx.",
+     {.dtypes = kFloats},
+     launch_thread_per_channel<kTrain>},
+    {"row-chunks",
+     "Many blocks a channel, each with a chunk of rows; the chunks' sums are added in a fixed order.",
+     {.dtypes = kFloats},
+     launch_row_chunks<kTrain>,
+     workspace_bytes},
+};
+
+template <bool kTrain>
+Signature signature(const Problem& p) {
+  const int64_t rows = p.extents[BatchNorm::rows], C = p.extents[BatchNorm::C];
+  const Fill from_forward = kTrain ? Fill::derived : Fill::normal;
+  return {8,
+          {{"dy", Role::input, p.dtype, 2, {rows, C}},
+           {"x", Role::input, p.dtype, 2, {rows, C}},
+           {"weight", Role::input, DType::f32, 1, {C}},
+           {kTrain ? "save_mean" : "running_mean", Role::input, DType::f32, 1, {C}, from_forward},
+           {kTrain ? "save_invstd" : "running_var",
+            Role::input,
+            DType::f32,
+            1,
+            {C},
+            kTrain ? Fill::derived : Fill::positive},
+           {"dx", Role::output, p.dtype, 2, {rows, C}},
+           {"dweight", Role::output, DType::f32, 1, {C}},
+           {"dbias", Role::output, DType::f32, 1, {C}}}};
+}
+
+double elements(const Problem& p) {
+  return static_cast<double>(p.extents[BatchNorm::rows]) * static_cast<double>(p.extents[BatchNorm::C]);
+}
+int64_t terms(const Problem& p) {
+  return p.extents[BatchNorm::rows];
+}
+
+}  // namespace
+
+const Op batch_norm_train_backward = {
+    .name = "batch_norm_train_backward",
+    .formula =
+        "dx = weight invstd (dy - mean_n dy - xhat mean_n(dy xhat)), dweight = sum_n dy xhat, dbias = sum_n dy; "
+        "dy, x, dx (rows, C), all else (C)",
+    .peer = "cudnn:batch_norm_backward",
+    .extent_names = kExtents,
+    .scalar_names = kScalars,
+    .signature = signature<true>,
+    .check = [](const Problem& p) { require_positive("batch_norm_train_backward", kExtents, p); },
+    .reference = reference::batch_norm_train_backward,
+    .flops = [](const Problem& p) { return 10 * elements(p); },
+    .bytes =
+        [](const Problem& p) {
+          return 5 * width(p) * elements(p) + 20.0 * static_cast<double>(p.extents[BatchNorm::C]);
+        },
+    .bound = {.c = 4, .terms = terms},
+    .problems = kProblems,
+    .rungs = kRungs<true>,
+    .gradient_of = "batch_norm_train",
+};
+
+const Op batch_norm_eval_backward = {
+    .name = "batch_norm_eval_backward",
+    .formula =
+        "dx = weight invstd dy, dweight = sum_n dy xhat, dbias = sum_n dy, of the running statistics; "
+        "dy, x, dx (rows, C), all else (C)",
+    .peer = nullptr,
+    .extent_names = kExtents,
+    .scalar_names = kScalars,
+    .signature = signature<false>,
+    .check = [](const Problem& p) { require_positive("batch_norm_eval_backward", kExtents, p); },
+    .reference = reference::batch_norm_eval_backward,
+    .flops = [](const Problem& p) { return 6 * elements(p); },
+    .bytes =
+        [](const Problem& p) {
+          return 3 * width(p) * elements(p) + 20.0 * static_cast<double>(p.extents[BatchNorm::C]);
+        },
+    .bound = {.c = 4, .terms = terms},
+    .problems = kProblems,
+    .rungs = kRungs<false>,
+    .gradient_of = "batch_norm_eval",
+};
+
+}  // namespace weft::WEFT_TARGET

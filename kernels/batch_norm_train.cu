@@ -1,0 +1,259 @@
+// batch_norm_train: y[n,c] = (x[n,c] - mean[c]) invstd[c] weight[c] + bias[c], where over the rows of each channel
+// mean = 1/rows sum x, var = 1/rows sum (x - mean)^2, invstd = 1 / sqrt(var + eps).   x, y are (rows, C), all else (C).
+// running_mean <- (1 - momentum) running_mean + momentum mean, and running_var likewise with the unbiased variance,
+// rows / (rows - 1) var: as torch keeps them. (Ioffe and Szegedy, "Batch Normalization", 2015.)
+// About 8 rows C flops. x must be read twice, since y needs sums over all of x: 12 rows C bytes in float32, bound by
+// memory.
+
+#include "kernels/catalogue_ops.h"
+#include "kernels/column_sums.h"
+#include "kernels/element.h"
+#include "kernels/launch.h"
+#include "kernels/launch_math.h"
+#include "kernels/ops.h"
+#include "kernels/reference/reference.h"
+
+namespace weft::WEFT_TARGET {
+namespace {
+
+using extents::BatchNorm;
+
+/// What a channel's statistics go to.
+struct Statistics {
+  float* running_mean;
+  float* running_var;
+  float* save_mean;
+  float* save_invstd;
+  float eps, momentum;
+};
+
+__device__ void keep(const Statistics& to, int64_t c, int64_t rows, float mean, float squares) {
+  const float variance = squares / static_cast<float>(rows);
+  const float unbiased = squares / static_cast<float>(rows - 1);
+  to.save_mean[c] = mean;
+  to.save_invstd[c] = 1 / sqrtf(variance + to.eps);
+  to.running_mean[c] = (1 - to.momentum) * to.running_mean[c] + to.momentum * mean;
+  to.running_var[c] = (1 - to.momentum) * to.running_var[c] + to.momentum * unbiased;
+}
+
+// Rung 1, thread-per-channel. The formulas as written: a thread walks down its column for the mean, again for the
+// variance (the sum of x^2 less the square of the sum would need one walk, and lose every digit where the mean is large
+// beside the deviation) and again for y. Requests are whole, for neighbouring threads read neighbouring channels, but C
+// threads are all there are: 64 of them leave all but one SM idle.
+template <class T>
+__global__ void batch_norm_thread_per_channel(const T* __restrict__ x, const float* __restrict__ weight,
+                                              const float* __restrict__ bias, T* __restrict__ y, Statistics statistics,
+                                              int64_t rows, int64_t C) {
+  const int64_t c = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (c >= C) return;
+  float sum = 0;
+  for (int64_t n = 0; n < rows; ++n) sum += to_float(x[n * C + c]);
+  const float mean = sum / static_cast<float>(rows);
+  float squares = 0;
+  for (int64_t n = 0; n < rows; ++n) {
+    const float difference = to_float(x[n * C + c]) - mean;
+    squares += difference * difference;
+  }
+  keep(statistics, c, rows, mean, squares);
+  const float invstd = statistics.save_invstd[c];
+  for (int64_t n = 0; n < rows; ++n)
+    y[n * C + c] = from_float<T>((to_float(x[n * C + c]) - mean) * invstd * weight[c] + bias[c]);
+}
+
+// Rung 2, row-chunks. The rows are cut into chunks, so that there are blocks enough whatever C is, and three kernels
+// follow each other: every block finds the moments of its chunk, a small kernel merges the chunks' moments, and the
+// last applies them. The moments of two parts merge without cancellation (Chan, Golub and LeVeque, 1979), so one
+// reading of x gives mean and variance; and since parts merge in a fixed order, the bits are always the same.
+
+/// Of some elements of a channel: how many, their mean, and the sum of (x - mean)^2.
+struct Moments {
+  float count = 0, mean = 0, squares = 0;
+};
+
+__device__ Moments merge(const Moments& a, const Moments& b) {
+  const float count = a.count + b.count;
+  if (count == 0) return a;
+  const float difference = b.mean - a.mean, share = b.count / count;
+  return {count, a.mean + difference * share, a.squares + b.squares + difference * difference * a.count * share};
+}
+
+/// Merges over threadIdx.y; the result is that of the threads with threadIdx.y = 0.
+__device__ Moments merge_over_rows(const Moments& mine) {
+  __shared__ float counts[kRows][kColumns], means[kRows][kColumns], squares[kRows][kColumns];
+  const unsigned r = threadIdx.y, c = threadIdx.x;
+  counts[r][c] = mine.count;
+  means[r][c] = mine.mean;
+  squares[r][c] = mine.squares;
+  __syncthreads();
+  Moments all = mine;
+  if (r == 0)
+    for (int k = 1; k < kRows; ++k) all = merge(all, {counts[k][c], means[k][c], squares[k][c]});
+  return all;
+}
+
+// A thread takes eight of its rows at a time into registers: eight loads are under way at once, and within the eight
+// the two-pass formula is exact to rounding and costs one division.
+template <class T>
+__global__ void batch_norm_chunk_moments(const T* __restrict__ x, Moments* __restrict__ partial, int64_t rows,
+                                         int64_t C, int64_t rows_in_chunk) {
+  constexpr int kBatch = 8;
+  const int64_t c = int64_t{blockIdx.x} * kColumns + threadIdx.x;
+  const int64_t begin = blockIdx.y * rows_in_chunk;
+  const int64_t end = begin + rows_in_chunk < rows ? begin + rows_in_chunk : rows;
+  Moments mine;
+  for (int64_t n = begin + threadIdx.y; n < end && c < C; n += kRows * kBatch) {
+    float values[kBatch], sum = 0, count = 0;
+    for (int k = 0; k < kBatch; ++k) {
+      const bool there = n + k * kRows < end;
+      values[k] = there ? to_float(x[(n + k * kRows) * C + c]) : 0;
+      sum += values[k];
+      count += there;
+    }
+    Moments batch = {count, sum / count, 0};
+    for (int k = 0; k < kBatch; ++k) {
+      const float difference = n + k * kRows < end ? values[k] - batch.mean : 0;
+      batch.squares += difference * difference;
+    }
+    mine = merge(mine, batch);
+  }
+  mine = merge_over_rows(mine);
+  if (threadIdx.y == 0 && c < C) partial[blockIdx.y * C + c] = mine;
+}
+
+__global__ void batch_norm_merge_chunks(const Moments* __restrict__ partial, Statistics statistics, int64_t chunks,
+                                        int64_t rows, int64_t C) {
+  const int64_t c = int64_t{blockIdx.x} * kColumns + threadIdx.x;
+  Moments mine;
+  for (int64_t k = threadIdx.y; k < chunks && c < C; k += kRows) mine = merge(mine, partial[k * C + c]);
+  mine = merge_over_rows(mine);
+  if (threadIdx.y == 0 && c < C) keep(statistics, c, rows, mine.mean, mine.squares);
+}
+
+// A thread stays in its channel, so it reads the channel's four numbers once.
+template <class T>
+__global__ void batch_norm_apply(const T* __restrict__ x, const float* __restrict__ weight,
+                                 const float* __restrict__ bias, const float* __restrict__ mean,
+                                 const float* __restrict__ invstd, T* __restrict__ y, int64_t rows, int64_t C,
+                                 int64_t rows_in_chunk) {
+  const int64_t c = int64_t{blockIdx.x} * kColumns + threadIdx.x;
+  if (c >= C) return;
+  const int64_t begin = blockIdx.y * rows_in_chunk;
+  const int64_t end = begin + rows_in_chunk < rows ? begin + rows_in_chunk : rows;
+  const float centre = mean[c], scale = invstd[c] * weight[c], shift = bias[c];
+  for (int64_t n = begin + threadIdx.y; n < end; n += kRows)
+    y[n * C + c] = from_float<T>((to_float(x[n * C + c]) - centre) * scale + shift);
+}
+
+Statistics statistics_of(const Problem& problem, void* const* operands) {
+  return {as<float>(operands[3]),
+          as<float>(operands[4]),
+          as<float>(operands[6]),
+          as<float>(operands[7]),
+          static_cast<float>(problem.scalars[BatchNorm::eps]),
+          static_cast<float>(problem.scalars[BatchNorm::momentum])};
+}
+
+void launch_thread_per_channel(const Problem& problem, void* const* operands, void*, Stream stream) {
+  const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
+  with_type(problem.dtype, [&]<class T>() {
+    launch(batch_norm_thread_per_channel<T>, {.grid = blocks_for(C, 32), .block = 32, .stream = stream},
+           as<const T>(operands[0]), as<const float>(operands[1]), as<const float>(operands[2]), as<T>(operands[5]),
+           statistics_of(problem, operands), rows, C);
+  });
+}
+
+void launch_row_chunks(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
+  const RowChunks chunks = row_chunks(rows, C);
+  const dim3 block(kColumns, kRows);
+  with_type(problem.dtype, [&]<class T>() {
+    launch(batch_norm_chunk_moments<T>, {.grid = chunks.grid, .block = block, .stream = stream},
+           as<const T>(operands[0]), as<Moments>(workspace), rows, C, chunks.rows_in_chunk);
+    launch(batch_norm_merge_chunks, {.grid = blocks_for(C, kColumns), .block = block, .stream = stream},
+           as<const Moments>(workspace), statistics_of(problem, operands), chunks.count, rows, C);
+    launch(batch_norm_apply<T>, {.grid = chunks.grid, .block = block, .stream = stream}, as<const T>(operands[0]),
+           as<const float>(operands[1]), as<const float>(operands[2]), as<const float>(operands[6]),
+           as<const float>(operands[7]), as<T>(operands[5]), rows, C, chunks.rows_in_chunk);
+  });
+}
+
+int64_t workspace_bytes(const Problem& problem) {
+  const int64_t C = problem.extents[BatchNorm::C];
+  return row_chunks(problem.extents[BatchNorm::rows], C).count * C * static_cast<int64_t>(sizeof(Moments));
+}
+
+constexpr const char* kExtents[] = {"rows", "C"};
+constexpr const char* kScalars[] = {"eps", "momentum"};
+constexpr Problem kProblems[] = {
+    {{2, 1}, {1e-5, 0.1}},
+    {{3, 2}, {1e-5, 0.1}},
+    {{7, 3}, {1e-3, 0.5}},
+    {{31, 33}, {1e-5, 0.1}},
+    {{65, 7}, {1e-5, 1}},
+    {{127, 31}, {1e-5, 0}},
+    {{513, 5}, {1e-5, 0.1}},
+    {{1031, 65}, {1e-5, 0.1}},
+    {{196, 64}, {1e-5, 0.1}, DType::f32, "resnet18 layer1, 14 x 14"},
+    {{8, 512}, {1e-5, 0.1}, DType::f32, "resnet18 layer4 at 32 px: a pixel of 8 pictures"},
+};
+constexpr Rung kRungs[] = {
+    {"thread-per-channel",
+     "A thread walks its column three times: mean, variance, result.",
+     {.dtypes = kFloats},
+     launch_thread_per_channel},
+    {"row-chunks",
+     "Many blocks a channel, each with a chunk of rows, whose moments merge in a fixed order: one reading of x for "
+     "mean "
+     "and variance.",
+     {.dtypes = kFloats},
+     launch_row_chunks,
+     workspace_bytes},
+};
+
+double elements(const Problem& p) {
+  return static_cast<double>(p.extents[BatchNorm::rows]) * static_cast<double>(p.extents[BatchNorm::C]);
+}
+
+void check(const Problem& p) {
+  require_positive("batch_norm_train", kExtents, p);
+  if (p.extents[BatchNorm::rows] == 1)
+    fail("batch_norm_train: expected more than 1 value per channel when training, got rows = 1 (C = " +
+         std::to_string(p.extents[BatchNorm::C]) + "); one value has no variance: use a larger batch, or eval mode");
+}
+
+}  // namespace
+
+const Op batch_norm_train = {
+    .name = "batch_norm_train",
+    .formula =
+        "y[n,c] = (x[n,c] - mean[c]) / sqrt(var[c] + eps) weight[c] + bias[c], mean and var over n; "
+        "x, y (rows, C), all else (C)",
+    .peer = "cudnn:batch_norm_forward_training",
+    .extent_names = kExtents,
+    .scalar_names = kScalars,
+    .signature =
+        [](const Problem& p) {
+          const int64_t rows = p.extents[BatchNorm::rows], C = p.extents[BatchNorm::C];
+          return Signature{8,
+                           {{"x", Role::input, p.dtype, 2, {rows, C}},
+                            {"weight", Role::input, DType::f32, 1, {C}},
+                            {"bias", Role::input, DType::f32, 1, {C}},
+                            {"running_mean", Role::inout, DType::f32, 1, {C}},
+                            {"running_var", Role::inout, DType::f32, 1, {C}, Fill::positive},
+                            {"y", Role::output, p.dtype, 2, {rows, C}},
+                            {"save_mean", Role::output, DType::f32, 1, {C}},
+                            {"save_invstd", Role::output, DType::f32, 1, {C}}}};
+        },
+    .check = check,
+    .reference = reference::batch_norm_train,
+    .flops = [](const Problem& p) { return 8 * elements(p); },
+    .bytes =
+        [](const Problem& p) {
+          return 3 * width(p) * elements(p) + 32.0 * static_cast<double>(p.extents[BatchNorm::C]);
+        },
+    .bound = {.c = 4, .terms = [](const Problem& p) { return p.extents[BatchNorm::rows]; }},
+    .problems = kProblems,
+    .rungs = kRungs,
+};
+
+}  // namespace weft::WEFT_TARGET

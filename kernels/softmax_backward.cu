@@ -1,0 +1,187 @@
+// softmax_backward: dx[n,c] = y[n,c] (dy[n,c] - sum_k dy[n,k] y[n,k]).
+// log_softmax_backward: dx[n,c] = dy[n,c] - exp(y[n,c]) sum_k dy[n,k].   dy, y, dx are (rows, C).
+// Derivation: dy_k/dx_c of the softmax is y_k ([k = c] - y_c), and of its logarithm [k = c] - exp(y_c); sum over k.
+// About 4 rows C flops and 12 rows C bytes in float32: bound by memory.
+// Both are the same kernels: what is summed, and the last line, differ by kLog.
+
+#include "kernels/catalogue_ops.h"
+#include "kernels/element.h"
+#include "kernels/launch.h"
+#include "kernels/launch_math.h"
+#include "kernels/ops.h"
+#include "kernels/reduce.h"
+#include "kernels/reference/reference.h"
+
+namespace weft::WEFT_TARGET {
+namespace {
+
+using extents::Rows;
+
+constexpr int kWarps = kBlock / 32;
+
+template <bool kLog>
+__device__ float term(float dy, float y) {
+  return kLog ? dy : dy * y;
+}
+template <bool kLog>
+__device__ float gradient(float dy, float y, float sum) {
+  return kLog ? dy - expf(y) * sum : y * (dy - sum);
+}
+
+// Rung 1, thread-per-row. Neighbouring threads read addresses C elements apart: 32 sectors a request.
+template <class T, bool kLog>
+__global__ void softmax_backward_thread_per_row(const T* __restrict__ dy, const T* __restrict__ y, T* __restrict__ dx,
+                                                int64_t rows, int64_t C) {
+  const int64_t row = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (row >= rows) return;
+  float sum = 0;
+  for (int64_t i = row * C; i < (row + 1) * C; ++i) sum += term<kLog>(to_float(dy[i]), to_float(y[i]));
+  for (int64_t i = row * C; i < (row + 1) * C; ++i)
+    dx[i] = from_float<T>(gradient<kLog>(to_float(dy[i]), to_float(y[i]), sum));
+}
+
+// Rung 2, warp-per-row. A warp reads the row side by side, 4 sectors a request, and reduces by shuffles.
+template <class T, bool kLog>
+__global__ void softmax_backward_warp_per_row(const T* __restrict__ dy, const T* __restrict__ y, T* __restrict__ dx,
+                                              int64_t rows, int64_t C) {
+  const int64_t row = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
+  if (row >= rows) return;  // the whole warp leaves together
+  const int64_t begin = row * C + threadIdx.x % 32, end = (row + 1) * C;
+  float sum = 0;
+  for (int64_t i = begin; i < end; i += 32) sum += term<kLog>(to_float(dy[i]), to_float(y[i]));
+  sum = warp_sum(sum);
+  for (int64_t i = begin; i < end; i += 32) dx[i] = from_float<T>(gradient<kLog>(to_float(dy[i]), to_float(y[i]), sum));
+}
+
+// Rung 3, block-per-row. Long rows are few, and a warp each leaves the GPU half empty: a block shares one.
+template <class T, bool kLog>
+__global__ void softmax_backward_block_per_row(const T* __restrict__ dy, const T* __restrict__ y, T* __restrict__ dx,
+                                               int64_t C) {
+  const int64_t begin = blockIdx.x * C + threadIdx.x, end = (int64_t{blockIdx.x} + 1) * C;
+  float sum = 0;
+  for (int64_t i = begin; i < end; i += blockDim.x) sum += term<kLog>(to_float(dy[i]), to_float(y[i]));
+  sum = block_sum(sum);
+  for (int64_t i = begin; i < end; i += blockDim.x)
+    dx[i] = from_float<T>(gradient<kLog>(to_float(dy[i]), to_float(y[i]), sum));
+}
+
+template <bool kLog>
+void launch_thread_per_row(const Problem& problem, void* const* operands, void*, Stream stream) {
+  const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_type(problem.dtype, [&]<class T>() {
+    launch(softmax_backward_thread_per_row<T, kLog>, {.grid = blocks_for(rows, 64), .block = 64, .stream = stream},
+           as<const T>(operands[0]), as<const T>(operands[1]), as<T>(operands[2]), rows, C);
+  });
+}
+
+template <bool kLog>
+void launch_warp_per_row(const Problem& problem, void* const* operands, void*, Stream stream) {
+  const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_type(problem.dtype, [&]<class T>() {
+    launch(softmax_backward_warp_per_row<T, kLog>,
+           {.grid = blocks_for(rows, kWarps), .block = kBlock, .stream = stream}, as<const T>(operands[0]),
+           as<const T>(operands[1]), as<T>(operands[2]), rows, C);
+  });
+}
+
+template <bool kLog>
+void launch_block_per_row(const Problem& problem, void* const* operands, void*, Stream stream) {
+  const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_type(problem.dtype, [&]<class T>() {
+    launch(softmax_backward_block_per_row<T, kLog>, {.grid = blocks_for(rows, 1), .block = kBlock, .stream = stream},
+           as<const T>(operands[0]), as<const T>(operands[1]), as<T>(operands[2]), C);
+  });
+}
+
+constexpr const char* kExtents[] = {"rows", "C"};
+constexpr Problem kProblems[] = {
+    {{1, 1}},
+    {{3, 2}},
+    {{2, 3}},
+    {{7, 31}},
+    {{33, 7}},
+    {{1, 33}},
+    {{65, 10}, {}, DType::f32, "lenet's digits"},
+    {{9, 127}},
+    {{5, 257}},
+    {{32, 1000}, {}, DType::f32, "an ImageNet head"},
+    {{2, 4099}},
+};
+
+template <bool kLog>
+constexpr Rung kRungs[] = {
+    {"thread-per-row", "The formula as written, a thread a row.", {.dtypes = kFloats}, launch_thread_per_row<kLog>},
+    {"warp-per-row",
+     "A warp reads a row side by side, so whole sectors are used; shuffles reduce.",
+     {.dtypes = kFloats},
+     launch_warp_per_row<kLog>},
+    {"block-per-row",
+     "A block shares a row, so that few long rows still fill the GPU.",
+     {.dtypes = kFloats},
+     launch_block_per_row<kLog>},
+};
+
+Signature signature(const Problem& p) {
+  const int64_t rows = p.extents[Rows::rows], C = p.extents[Rows::C];
+  return {3,
+          {{"dy", Role::input, p.dtype, 2, {rows, C}},
+           {"y", Role::input, p.dtype, 2, {rows, C}, Fill::derived},
+           {"dx", Role::output, p.dtype, 2, {rows, C}}}};
+}
+
+double elements(const Problem& p) {
+  return static_cast<double>(p.extents[Rows::rows]) * static_cast<double>(p.extents[Rows::C]);
+}
+double flops(const Problem& p) {
+  return 4 * elements(p);
+}
+double bytes(const Problem& p) {
+  return 3 * width(p) * elements(p);
+}
+int64_t terms(const Problem& p) {
+  return p.extents[Rows::C];
+}
+
+int choose(const Problem& problem, int) {
+  return problem.extents[Rows::C] <= 2048 ? 1 : 2;
+}
+
+}  // namespace
+
+const Op softmax_backward = {
+    .name = "softmax_backward",
+    .formula = "dx[n,c] = y[n,c] (dy[n,c] - sum_k dy[n,k] y[n,k]); dy, y, dx (rows, C)",
+    .peer = "cudnn:softmax_backward",
+    .extent_names = kExtents,
+    .scalar_names = {},
+    .signature = signature,
+    .check = [](const Problem& p) { require_positive("softmax_backward", kExtents, p); },
+    .reference = reference::softmax_backward,
+    .flops = flops,
+    .bytes = bytes,
+    .bound = {.c = 4, .terms = terms},
+    .problems = kProblems,
+    .rungs = kRungs<false>,
+    .gradient_of = "softmax",
+    .choose = choose,
+};
+
+const Op log_softmax_backward = {
+    .name = "log_softmax_backward",
+    .formula = "dx[n,c] = dy[n,c] - exp(y[n,c]) sum_k dy[n,k]; dy, y, dx (rows, C)",
+    .peer = "cudnn:softmax_backward_log",
+    .extent_names = kExtents,
+    .scalar_names = {},
+    .signature = signature,
+    .check = [](const Problem& p) { require_positive("log_softmax_backward", kExtents, p); },
+    .reference = reference::log_softmax_backward,
+    .flops = flops,
+    .bytes = bytes,
+    .bound = {.c = 4, .terms = terms},
+    .problems = kProblems,
+    .rungs = kRungs<true>,
+    .gradient_of = "log_softmax",
+    .choose = choose,
+};
+
+}  // namespace weft::WEFT_TARGET
