@@ -30,19 +30,6 @@ int choose_capability(const Target& target, int index, std::optional<int> wanted
   return static_cast<int>(value);
 }
 
-/// The node's values as the catalogue's operands; an optional or missing one (concat's x5) is ValueId{}.
-std::vector<ValueId> operands_of(const Node& node, const Op& op, const Problem& problem) {
-  std::vector<ValueId> operands = node.inputs;
-  const auto count = static_cast<std::size_t>(op.signature(problem).count);
-  // Only concat has inputs to fill up before its output, and concat_backward outputs after those that are there.
-  if (node.definition->name == "concat") operands.resize(count - node.outputs.size());
-  operands.insert(operands.end(), node.outputs.begin(), node.outputs.end());
-  if (node.definition->name == "concat_backward") operands.resize(count);
-  WEFT_CHECK(operands.size() == count && count <= kMaxOperands,
-             fmt::format("{}: {} operands for {}, which has {}", node.name, operands.size(), op.name, count));
-  return operands;
-}
-
 }  // namespace
 
 KernelDevice::KernelDevice(const Target& target, int index, const DeviceOptions& options, std::optional<int> capability)

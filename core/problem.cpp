@@ -1,5 +1,7 @@
 #include "core/problem.h"
 
+#include <fmt/format.h>
+
 #include <map>
 
 #include "kernels/error.h"
@@ -190,6 +192,18 @@ std::vector<Value> values_of(const Graph& graph, const std::vector<ValueId>& ids
 
 Problem problem_of(const Graph& graph, const Node& node) {
   return problem_of(node, values_of(graph, node.inputs), values_of(graph, node.outputs));
+}
+
+std::vector<ValueId> operands_of(const Node& node, const Op& op, const Problem& problem) {
+  std::vector<ValueId> operands = node.inputs;
+  const auto count = static_cast<std::size_t>(op.signature(problem).count);
+  // Only concat has inputs to fill up before its output, and concat_backward outputs after those that are there.
+  if (node.definition->name == "concat") operands.resize(count - node.outputs.size());
+  operands.insert(operands.end(), node.outputs.begin(), node.outputs.end());
+  if (node.definition->name == "concat_backward") operands.resize(count);
+  WEFT_CHECK(operands.size() == count && count <= kMaxOperands,
+             fmt::format("{}: {} operands for {}, which has {}", node.name, operands.size(), op.name, count));
+  return operands;
 }
 
 double flops_of(const Graph& graph, const Node& node) {

@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "core/graph.h"
 #include "kernels/catalogue.h"
@@ -14,6 +15,10 @@ namespace weft {
 Problem problem_of(const Graph& graph, const Node& node);
 /// The same for a node that is in no graph yet. An optional input left out has no extents.
 Problem problem_of(const Node& node, std::span<const Value> inputs, std::span<const Value> outputs);
+
+/// The node's values as the operands of its catalogue op, inputs then outputs; one that is left out (a bias, concat's
+/// x5) is ValueId{}.
+std::vector<ValueId> operands_of(const Node& node, const Op& op, const Problem& problem);
 
 /// Operations of a node, multiply-adds counted as two: as its definition says, else one for each output element.
 double flops_of(const Graph& graph, const Node& node);
