@@ -113,7 +113,7 @@ constexpr Problem kProblems[] = {
     {{9, 8, 1000, 1}, {1, 0}, DType::f32, "long sums"},
     {{200, 70, 1}, {1, 0}, DType::f32, "outer product"},
     {{16, 1000, 512, 0, 1, 1}, {1, 0}, DType::f32, "resnet18 fc, forward"},
-    {{16, 512, 1000}, {1, 0}, DType::f32, "resnet18 fc, backward data"},
+    {{16, 512, 100}, {1, 0}, DType::f32, "resnet18 fc of 100 classes, backward data"},
     {{100, 512, 16, 1}, {1, 0}, DType::f32, "resnet18 fc of 100 classes, backward weight"},
     {{196, 128, 288, 0, 1}, {1, 0}, DType::f32, "a 3x3 convolution's columns and filters"},
 };
