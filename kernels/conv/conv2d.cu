@@ -114,10 +114,13 @@ ConvShape conv_shape(const Problem& problem) {
 void check_conv2d(const Problem& problem) {
   const auto* e = problem.extents;
   const auto refuse = [&](const std::string& reason) {
-    std::string text = "conv2d: " + reason + " (";
-    for (int i = 0; i < Conv2d::kCount; ++i)
-      text += (i ? " " : "") + std::string(kConvExtents[i]) + "=" + std::to_string(e[i]);
-    fail(text + ")");
+    std::string text = "conv2d: ";
+    text.append(reason).append(" (");
+    for (int i = 0; i < Conv2d::kCount; ++i) {
+      if (i > 0) text.append(" ");
+      text.append(kConvExtents[i]).append("=").append(std::to_string(e[i]));
+    }
+    fail(text.append(")"));
   };
   const auto at_least = [&](int which, std::int64_t least) {
     if (e[which] < least) refuse(std::string(kConvExtents[which]) + " must be at least " + std::to_string(least));
