@@ -1,10 +1,11 @@
 #pragma once
-// A RUN: the folder that a training run leaves.
+// RUN: the folder that training leaves, and from which a model is used again.
 //
-//   model.safetensors       parameters and running statistics, torchvision's names, torch's order
-//   config.json             what the model is and how it came about
-//   log.csv                 a row an epoch
-//   checkpoint.safetensors  what --resume goes on from; its metadata say where the run stood
+//   model.safetensors        parameters under torchvision's names, in torch's order
+//   config.json              RunConfig: how pictures must reach the model, and how it came about
+//   log.csv                  a row for each epoch
+//   checkpoint.safetensors   while training is not finished (nn/checkpoint.h)
+//   features-*               while frozen features are kept on disk (nn/features.h)
 
 #include <filesystem>
 #include <map>
@@ -15,30 +16,32 @@
 
 namespace weft {
 
-struct EpochResult;
-
-/// config.json. peers in Python read "arch", "classes", "size", "mean" and "std".
 struct RunConfig {
-  int format = 1;    ///< a reader refuses a newer one, naming both
-  std::string weft;  ///< version that wrote it
+  static constexpr int kFormat = 1;
+  std::string version;  ///< of the Weft that wrote it
   std::string arch;
-  std::vector<std::string> classes;
-  int size = 224;
-  std::vector<float> mean, std;                ///< one for each channel
+  Classes classes;
+  int size = 224;                              ///< side of the square pictures
+  std::vector<float> mean, std;                /// of each channel: (value / 255 - mean) / std
   std::string command;                         ///< as it was typed
-  std::map<std::string, std::string> options;  ///< of `train`, by flag ("lr": "0.01"): what --resume takes again
-  std::string device;                          ///< Device::describe() of the machine
-  std::string plan;                            ///< algorithm and layout for each node
+  std::string plan;                            ///< algorithm and layout per node, in Learner::plan()'s form
+  std::map<std::string, std::string> options;  ///< the command line's, for --resume
+  std::vector<int> fits;                       ///< epochs of each finished call of fit()
 };
 
-/// Throws Error before any work where the folder cannot be made or written ("below a regular file", "no permission").
+/// Makes the folder and tries to write into it, so that a wrong path is known before the work. Throws Error.
 void prepare_run(const std::filesystem::path& run);
-void save_run_config(const std::filesystem::path& run, const RunConfig& config);
-/// Throws Error: no such run, not a run, no JSON, a field missing or of another type, a newer format.
+/// Of the model in RUN. Throws Error: nothing there, malformed, written by a newer Weft.
 RunConfig load_run_config(const std::filesystem::path& run);
-/// The trained model. Throws Error where the file is missing or is not of this architecture.
+/// Of the training that stopped in RUN, or, where it is finished, of its model. Throws Error where there is neither.
+RunConfig load_run_config_to_resume(const std::filesystem::path& run);
+/// The trained model. Throws Error where there is none yet or it does not fit its config.
 Model load_run_model(const std::filesystem::path& run, const RunConfig& config);
-/// Rewrites log.csv whole: epoch,train_loss,valid_loss,accuracy,seconds,images_per_second.
-void save_log(const std::filesystem::path& run, const std::vector<EpochResult>& rows);
+/// config.json and model.safetensors. On failure the former two are there.
+void save_run(const std::filesystem::path& run, const RunConfig& config, const Model& model);
+
+/// config.json's text, which a checkpoint carries too; `where` names the file in errors.
+std::string to_json(const RunConfig& config);
+RunConfig run_config_from_json(const std::string& text, const std::string& where);
 
 }  // namespace weft

@@ -116,7 +116,7 @@ void TrainCommand::check() const {
 
 /// Options of a stopped run, for those that were not given now.
 void TrainCommand::take_from_run() {
-  const RunConfig config = load_run_config(options_.out);
+  const RunConfig config = load_run_config_to_resume(options_.out);
   const auto stored = [&](const std::string& name) {
     const auto found = config.options.find(name);
     return found == config.options.end() ? std::string() : found->second;
@@ -163,7 +163,9 @@ void TrainCommand::run() {
              data.valid()->size(), data.classes().size());
 
   Model model = make_model(options_.arch, data.classes(), shape.channels, options_.seed);
+  model.set_size(shape.height, shape.width);
   if (!options_.weights.empty()) model.load(options_.weights);
+  for (const std::string& note : model.notes()) fmt::print("{}: {}\n", options_.weights, note);
   fmt::print("{}\n", layer_table(model.graph({.batch = 1, .height = shape.height, .width = shape.width})));
 
   LearnerOptions learner_options;

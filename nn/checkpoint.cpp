@@ -1,0 +1,137 @@
+#include "nn/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/files.h"
+#include "core/safetensors.h"
+#include "kernels/error.h"
+
+namespace weft {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+const char* const kLog = "log.csv";
+const char* const kLogHead = "epoch,train_loss,valid_loss,accuracy,seconds,images_per_second\n";
+const std::string kState = "state.", kVelocity = "velocity.";
+
+/// JSON has no NaN: it is written as null.
+double number(const Json& json) {
+  return json.is_null() ? std::numeric_limits<double>::quiet_NaN() : json.get<double>();
+}
+
+Json to_json(const EpochResult& row) {
+  return Json::array({row.epoch, row.train_loss, row.valid_loss, row.accuracy, row.seconds, row.images_per_second});
+}
+
+EpochResult row_from(const Json& json) {
+  return {json.at(0).get<int>(), number(json.at(1)), number(json.at(2)),
+          number(json.at(3)),    number(json.at(4)), number(json.at(5))};
+}
+
+Json to_json(const Position& position) {
+  Json rows = Json::array();
+  for (const EpochResult& row : position.rows) rows.push_back(to_json(row));
+  return {{"fits", position.fits},
+          {"rows", rows},
+          {"epoch", position.epoch},
+          {"step", position.step},
+          {"total_step", position.total_step},
+          {"loss_sum", position.loss_sum},
+          {"pictures", position.pictures},
+          {"seconds", position.seconds},
+          {"training_seconds", position.training_seconds}};
+}
+
+Position position_from(const Json& json) {
+  Position position;
+  position.fits = json.at("fits").get<std::vector<int>>();
+  for (const Json& row : json.at("rows")) position.rows.push_back(row_from(row));
+  position.epoch = json.at("epoch").get<int>();
+  position.step = json.at("step").get<std::int64_t>();
+  position.total_step = json.at("total_step").get<std::int64_t>();
+  position.loss_sum = number(json.at("loss_sum"));
+  position.pictures = json.at("pictures").get<std::int64_t>();
+  position.seconds = number(json.at("seconds"));
+  position.training_seconds = number(json.at("training_seconds"));
+  return position;
+}
+
+}  // namespace
+
+void save_checkpoint(const fs::path& run, const Checkpoint& checkpoint) {
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, tensor] : checkpoint.state) tensors[kState + name] = tensor;
+  for (const auto& [name, tensor] : checkpoint.velocity) tensors[kVelocity + name] = tensor;
+  save_safetensors(run / kCheckpointFile, tensors,
+                   {{"config", to_json(checkpoint.config)},
+                    {"position", to_json(checkpoint.position).dump()},
+                    {"settings", Json(checkpoint.settings).dump(-1, ' ', false, Json::error_handler_t::replace)}});
+}
+
+Checkpoint load_checkpoint(const fs::path& run) {
+  const fs::path path = run / kCheckpointFile;
+  Metadata metadata;
+  Checkpoint checkpoint;
+  for (auto& [name, tensor] : load_safetensors(path, &metadata)) {
+    if (name.starts_with(kState)) checkpoint.state[name.substr(kState.size())] = tensor;
+    if (name.starts_with(kVelocity)) checkpoint.velocity[name.substr(kVelocity.size())] = tensor;
+  }
+  for (const char* key : {"config", "position", "settings"})
+    if (!metadata.contains(key)) fail(fmt::format("{}: not a checkpoint: it has no '{}'", path.string(), key));
+  checkpoint.config = run_config_from_json(metadata["config"], path.string());
+  try {
+    checkpoint.position = position_from(Json::parse(metadata["position"]));
+    checkpoint.settings = Json::parse(metadata["settings"]).get<std::map<std::string, std::string>>();
+  } catch (const Json::exception& problem) {
+    fail(fmt::format("{}: not a checkpoint: {}", path.string(), problem.what()));
+  }
+  return checkpoint;
+}
+
+void save_log(const fs::path& run, const std::vector<EpochResult>& rows) {
+  std::string text = kLogHead;
+  for (const EpochResult& row : rows)
+    text += fmt::format("{},{:.6g},{:.6g},{:.6g},{:.3f},{:.2f}\n", row.epoch, row.train_loss, row.valid_loss,
+                        row.accuracy, row.seconds, row.images_per_second);
+  write_file_atomically(run / kLog, text);
+}
+
+std::vector<EpochResult> load_log(const fs::path& run) {
+  std::vector<EpochResult> rows;
+  if (!fs::exists(run / kLog)) return rows;
+  std::istringstream text(read_file(run / kLog));
+  std::string line;
+  std::getline(text, line);
+  while (std::getline(text, line)) {
+    std::vector<double> numbers;
+    std::istringstream fields(line);
+    for (std::string field; std::getline(fields, field, ',');) numbers.push_back(std::strtod(field.c_str(), nullptr));
+    numbers.resize(6);
+    rows.push_back({static_cast<int>(numbers[0]), numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]});
+  }
+  return rows;
+}
+
+std::string fingerprint(const StateDict& state) {
+  std::uint64_t hash = 0xCBF29CE484222325u;
+  const auto mix = [&hash](const void* data, std::size_t bytes) {
+    const auto* byte = static_cast<const unsigned char*>(data);
+    for (std::size_t i = 0; i < bytes; ++i) hash = (hash ^ byte[i]) * 0x100000001B3u;
+  };
+  for (const auto& [name, tensor] : state) {
+    const std::string head = name + to_string(tensor.shape());
+    mix(head.data(), head.size());
+    mix(tensor.data(), tensor.bytes());
+  }
+  return fmt::format("{:016x}", hash);
+}
+
+}  // namespace weft

@@ -1,0 +1,55 @@
+#pragma once
+// What a training run needs to go on with the same bits: batches depend on (seed, epoch, index) and dropout on (seed,
+// step) alone, so beside the numbers there are only counters.
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/parameter_store.h"
+#include "nn/run.h"
+
+namespace weft {
+
+inline constexpr const char* kCheckpointFile = "checkpoint.safetensors";
+
+/// One row of log.csv.
+struct EpochResult {
+  int epoch = 0;
+  double train_loss = 0, valid_loss = 0, accuracy = 0, seconds = 0, images_per_second = 0;
+};
+
+/// Where training stands.
+struct Position {
+  std::vector<int> fits;          ///< epochs of each finished call of fit()
+  std::vector<EpochResult> rows;  ///< of all of them, and of the one under way
+  int epoch = 0;                  ///< under way, of this fit
+  std::int64_t step = 0;          ///< steps done of it; all of them: validation is still to come
+  std::int64_t total_step = 0;    ///< since the first fit: names dropout's numbers
+  double loss_sum = 0;            ///< of the epoch, over its pictures
+  std::int64_t pictures = 0;
+  double seconds = 0, training_seconds = 0;
+};
+
+struct Checkpoint {
+  Position position;
+  RunConfig config;
+  std::map<std::string, std::string> settings;  ///< what must be the same for the bits to be
+  StateDict state, velocity;                    ///< dense; with a frozen trunk the head's alone
+};
+
+/// Writes RUN/checkpoint.safetensors; on failure the former one is intact.
+void save_checkpoint(const std::filesystem::path& run, const Checkpoint& checkpoint);
+/// Throws Error: the file, what is wrong.
+Checkpoint load_checkpoint(const std::filesystem::path& run);
+
+/// RUN/log.csv. Reading gives what was written, rounded.
+void save_log(const std::filesystem::path& run, const std::vector<EpochResult>& rows);
+std::vector<EpochResult> load_log(const std::filesystem::path& run);
+
+/// 64-bit FNV-1a over names, shapes and numbers: tells one frozen trunk from another.
+std::string fingerprint(const StateDict& state);
+
+}  // namespace weft

@@ -1,0 +1,59 @@
+#pragma once
+// Inside nn/: what a Learner holds, shared by its two halves: using a model (learner.cpp) and training it (fit.cpp).
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nn/batches.h"
+#include "nn/executors.h"
+#include "nn/features.h"
+#include "nn/learner.h"
+
+namespace weft {
+
+struct Learner::State {
+  State(Model model, std::shared_ptr<const Dataset> train, std::shared_ptr<const Dataset> valid,
+        LearnerOptions options);
+
+  Model model;
+  std::shared_ptr<const Dataset> train, valid;
+  LearnerOptions options;
+  std::shared_ptr<Device> device;
+  std::vector<std::shared_ptr<Callback>> callbacks;
+  Plans plans;
+  /// What trains: the whole model on pictures, or with a frozen trunk the head on features. Made by fit().
+  std::unique_ptr<Executors> trainer;
+  /// The whole model without training. Shares the trainer's store unless the trunk is frozen.
+  std::unique_ptr<Executors> evaluator;
+  /// The head alone, on features, over the trainer's store.
+  std::unique_ptr<Executors> head_evaluator;
+  /// The loss alone, where it is not cross-entropy.
+  std::unique_ptr<Executors> loss;
+  std::unique_ptr<FeatureCache> train_features, valid_features;
+  Position position;
+  std::optional<Checkpoint> checkpoint;  ///< to go on from, until fit() took it
+  std::size_t fits_called = 0;
+  bool interrupted = false;
+  bool model_behind = false;      ///< the trainer's store has newer numbers than `model`
+  bool evaluator_behind = false;  ///< `model` has newer numbers than an evaluator's own store
+
+  GraphOptions graph_options(std::int64_t batch, bool training) const;
+  CompileOptions compile_options() const;
+  BatchesOptions batches_options(std::int64_t size, bool training) const;
+  /// Copies the trainer's numbers into `model`.
+  void update_model();
+  /// The whole model's evaluator for batches of this size, with the numbers of now.
+  Executors& evaluator_for(std::int64_t batch);
+  /// Runs over all batches. Nothing where `stoppable` and stop was requested. `names` null: predictions are not kept.
+  std::optional<Evaluation> score(Executors& executors, Batches& batches, std::int64_t batch, const Dataset* names,
+                                  bool stoppable);
+  Evaluation evaluate(const Dataset& data, bool keep);
+  RunConfig run_config() const;
+};
+
+/// A loader's way to a data set that its caller keeps alive.
+std::shared_ptr<const Dataset> borrowed(const Dataset& data);
+
+}  // namespace weft
