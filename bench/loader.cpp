@@ -1,7 +1,7 @@
 // Images a second from files to normalised float batches, beside peers/loader.py (ImageFolder and DataLoader of
 // torchvision): decode, random resized crop, flip, to float, normalise, batch. The same flags and the same last line.
 //
-//   bench_loader DATA/train [--size 224] [--batch 64] [--workers 2] [--plain] [--fast]
+//   loader DATA/train [--size 224] [--batch 64] [--workers 2] [--plain] [--fast]
 
 #include <fmt/format.h>
 
