@@ -118,6 +118,14 @@ void resize_window(const ImageView& source, int width, int height, FloatBox box,
   WEFT_CHECK(window.x >= 0 && window.y >= 0 && window.x + window.width <= width && window.y + window.height <= height &&
                  window.width > 0 && window.height > 0,
              "the window lies inside the resized picture");
+  if (width == source.width && height == source.height && box.left == 0 && box.top == 0 && box.right == float(width) &&
+      box.bottom == float(height)) {  // nothing to resize
+    for (int y = 0; y < window.height; ++y) {
+      std::memcpy(out + int64_t(3) * window.width * y,
+                  source.rgb + (window.y + y) * source.stride + int64_t(3) * window.x, size_t(3) * window.width);
+    }
+    return;
+  }
   thread_local Taps across, down;
   thread_local std::vector<uint8_t> rows, last_row;
   compute_taps(source.width, box.left, box.right, width, window.x, window.width, across);

@@ -39,7 +39,7 @@ Bytes images(uint8_t count) {
 
 Bytes labels(const Bytes& values) {
   Bytes bytes = {0, 0, 8, 1, 0, 0, 0, uint8_t(values.size())};
-  bytes.insert(bytes.end(), values.begin(), values.end());
+  for (uint8_t value : values) bytes.push_back(value);
   return bytes;
 }
 
