@@ -111,7 +111,7 @@ TEST_CASE("gradients: every backward reference agrees with central differences")
       CHECK_MESSAGE(std::count(report.nonzero.begin(), report.nonzero.end(), std::string(operand.name)) > 0,
                     std::string(backward->name), ": ", std::string(operand.name), " was 0 everywhere");
     }
-    fmt::print("gradient of {:<24}{:>6} elements compared\n", forward->name, report.compared);
+    fmt::print("{:<28}{:>6} elements compared\n", backward->name, report.compared);
   }
 }
 
