@@ -18,7 +18,7 @@ std::size_t Pool::block_size(std::size_t bytes) {
 
 std::shared_ptr<void> Pool::allocate(std::size_t bytes) {
   const std::size_t size = block_size(bytes);
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   WEFT_CHECK(device_ != nullptr, "the device is gone");
   void* block = nullptr;
   std::size_t got = size;
@@ -38,9 +38,13 @@ std::shared_ptr<void> Pool::allocate(std::size_t bytes) {
         reason = fmt::format(" ({})", error.what());
       }
     }
-    if (block == nullptr)
-      fail(fmt::format("{}: out of memory: need {}, have {}, with {} in use already{}", device_->name(),
-                       bytes_text(size), bytes_text(device_->memory_available()), bytes_text(in_use_), reason));
+    if (block == nullptr) {
+      const std::size_t in_use = in_use_;
+      Device& device = *device_;
+      lock.unlock();  // the device's answers ask the pool
+      fail(fmt::format("{}: out of memory: need {}, have {}, with {} in use already{}", device.name(), bytes_text(size),
+                       bytes_text(device.memory_available()), bytes_text(in_use), reason));
+    }
   }
   in_use_ += got;
   high_water_mark_ = std::max(high_water_mark_, in_use_);

@@ -162,8 +162,7 @@ Graph small_net(const SmallNet& options) {
                           {.padding = {1, 1}});
   x = ops::relu(graph, "relu1", batch_norm("bn1", x, train_trunk));
   const ValueId shortcut = x;
-  x = ops::conv2d(graph, "block.conv", x, graph.parameter("block.conv.weight", {8, 3, 3, 8}),
-                  graph.parameter("block.conv.bias", {8}), {.padding = {1, 1}});
+  x = ops::conv2d(graph, "block.conv", x, graph.parameter("block.conv.weight", {8, 3, 3, 8}), {}, {.padding = {1, 1}});
   x = batch_norm("block.bn", x, true);
   x = ops::relu(graph, "block.relu", ops::add(graph, "block.add", x, shortcut));
   x = ops::max_pool(graph, "pool", x, {});
