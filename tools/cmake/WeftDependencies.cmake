@@ -33,7 +33,8 @@ if(WEFT_CPU)
   # Not through its CMake package: Debian's asks for OpenCL's headers, which only its GPU engine needs.
   find_path(WEFT_DNNL_INCLUDE dnnl.hpp REQUIRED)
   find_library(WEFT_DNNL_LIBRARY dnnl REQUIRED)
-  target_link_libraries(weft_dnnl INTERFACE $<BUILD_INTERFACE:${WEFT_DNNL_LIBRARY}> $<INSTALL_INTERFACE:dnnl>)
+  # gomp: the distributions' oneDNN computes with GCC's OpenMP, whose thread count the device sets.
+  target_link_libraries(weft_dnnl INTERFACE $<BUILD_INTERFACE:${WEFT_DNNL_LIBRARY}> $<INSTALL_INTERFACE:dnnl> gomp)
   target_include_directories(weft_dnnl INTERFACE $<BUILD_INTERFACE:${WEFT_DNNL_INCLUDE}>)
 endif()
 if(WEFT_TOOLS OR WEFT_TESTS OR WEFT_BENCH)
