@@ -1,0 +1,131 @@
+// Throughput of one training step (forward, backward, SGD with momentum 0.9) on random data, in float32: the
+// counterpart of a PyTorch script of the same flags and the same last line, to be run in turn with it.
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "core/executor.h"
+#include "core/version.h"
+#include "kernels/error.h"
+#include "nn/model.h"
+#include "optim/sgd.h"
+
+using namespace weft;
+
+namespace {
+
+struct Options {
+  std::string arch = "resnet18", device = "cpu", math = "fast";
+  std::int64_t size = 128, batch = 32;
+  int threads = 2, steps = 7;
+  bool amp = false, compile = false, profile = false;
+};
+
+constexpr int kWarmUp = 3;
+
+float loss_of(const Executor& executor) {
+  const float loss = executor.output("loss").values<float>()[0];
+  if (!std::isfinite(loss)) fail(fmt::format("the loss is {}: these are not the times of a training step", loss));
+  return loss;
+}
+
+/// A batch of normally distributed pictures of random classes, the same in every run.
+void feed(Executor& executor, const Options& options) {
+  std::mt19937 random(0);
+  std::normal_distribution<float> normal;
+  Tensor pictures({options.batch, options.size, options.size, 3}), labels({options.batch}, DType::i32);
+  for (float& value : pictures.values<float>()) value = normal(random);
+  for (std::int32_t& label : labels.values<std::int32_t>()) label = static_cast<std::int32_t>(random() & 1u);
+  executor.set_input("input", pictures);
+  executor.set_input("labels", labels);
+}
+
+void measure(const Options& options) {
+  const auto device = make_device(options.device, {.threads = options.threads});
+  const Model model = make_model(options.arch, {"a", "b"});
+  ExecutorOptions how;
+  how.compile.math = options.math == "fast" ? Math::fast : Math::strict;
+  Executor executor(
+      device, model.graph({.batch = options.batch, .height = options.size, .width = options.size, .training = true}),
+      how);
+  executor.store()->load(model.state());
+  feed(executor, options);
+  const Sgd sgd({.momentum = 0.9});
+
+  using Clock = std::chrono::steady_clock;
+  std::uint64_t step = 0;
+  const auto train = [&] {
+    const auto start = Clock::now();
+    executor.run(step++);
+    sgd.step(*executor.store(), 0.01);
+    device->synchronize();
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
+  float first_loss = 0;
+  for (int i = 0; i < kWarmUp; ++i) {
+    train();
+    if (i == 0) first_loss = loss_of(executor);
+  }
+  std::vector<double> seconds;
+  for (int i = 0; i < options.steps; ++i) seconds.push_back(train());
+  std::ranges::sort(seconds);
+  const float last_loss = loss_of(executor);
+
+  if (options.profile) {  // apart, since looking at each step's clock takes time of its own
+    executor.set_profiling(true);
+    for (int i = 0; i < options.steps; ++i) train();
+    fmt::print("{}\n", executor.profile_table());
+  }
+  fmt::print("weft {}, {}, {} math, {:.0f} MiB, loss {:.4f} -> {:.4f}\n", version(), device->describe(), options.math,
+             static_cast<double>(executor.total_bytes()) / (1 << 20), first_loss, last_loss);
+  const auto rate = [&](double time) { return static_cast<double>(options.batch) / time; };
+  fmt::print("{} {}px batch {} fp32: median {:.1f} img/s (best {:.1f}, worst {:.1f})\n", options.arch, options.size,
+             options.batch, rate(seconds[seconds.size() / 2]), rate(seconds.front()), rate(seconds.back()));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Images per second of one training step on random data."};
+  Options options;
+  app.add_option("--arch", options.arch, "the architecture")->capture_default_str();
+  app.add_option("--size", options.size, "of the square pictures")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--batch", options.batch, "pictures a step")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--threads", options.threads, "that compute")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--steps", options.steps, "that are timed")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--device", options.device, "auto, cpu, simt, cuda or cuda:N")->capture_default_str();
+  app.add_option("--math", options.math, "fast or strict")
+      ->check(CLI::IsMember({"fast", "strict"}))
+      ->capture_default_str();
+  app.add_flag("--amp", options.amp, "bfloat16: not supported yet");
+  app.add_flag("--compile", options.compile, "accepted for the peer's sake: a graph is always compiled");
+  app.add_flag("--profile", options.profile, "where the time goes, step by step");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (options.amp) {
+    fmt::print(stderr, "train_step: --amp: steps are computed in float32 alone so far; leave it out\n");
+    return 2;
+  }
+  if (options.compile) fmt::print("--compile changes nothing: Weft compiles every graph before it runs\n");
+  try {
+    measure(options);
+  } catch (const UsageError& error) {
+    fmt::print(stderr, "train_step: {}\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "train_step: {}\n", error.what());
+    return 1;
+  }
+  return 0;
+}

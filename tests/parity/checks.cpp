@@ -1,0 +1,182 @@
+#include "tests/parity/checks.h"
+
+#include <fmt/format.h>
+
+#include "core/executor.h"
+#include "core/passes.h"
+#include "kernels/error.h"
+#include "optim/sgd.h"
+
+namespace weft::parity {
+namespace {
+
+/// sum(dy * y): a loss whose gradient with respect to y is dy, whatever dy is. That is how a module's own upstream
+/// gradient enters a graph that starts from a loss.
+std::shared_ptr<const OpDefinition> weighted_sum() {
+  auto op = std::make_shared<OpDefinition>();
+  op->name = "weighted_sum";
+  op->infer = [](const Node&, std::span<const Value>) -> std::vector<Value> { return {{"", {1}}}; };
+  op->differentiate = [](Graph& graph, NodeId id, std::span<const ValueId>, std::span<const bool>) {
+    return std::vector<ValueId>{graph.node(id).inputs[1], {}};  // times the gradient of the loss itself: 1
+  };
+  op->run_on_host = [](const Node&, std::span<const HostOperand> inputs, std::span<HostOperand> outputs) {
+    const auto* y = static_cast<const float*>(inputs[0].data);
+    const auto* dy = static_cast<const float*>(inputs[1].data);
+    double sum = 0;
+    for (std::int64_t i = 0; i < inputs[0].shape.elements(); ++i) sum += static_cast<double>(y[i]) * dy[i];
+    *static_cast<float*>(outputs[0].data) = static_cast<float>(sum);
+  };
+  return op;
+}
+
+/// The forward node of a module: the one that PyTorch's module of this name stands for.
+const Node& node_of(const Graph& graph, const std::string& module) {
+  for (const Node& node : graph.nodes()) {
+    const std::string& op = node.definition->name;
+    if (node.name == module && node.pass == Pass::forward &&
+        (op == "conv2d" || op == "gemm" || op == "batch_norm_train" || op == "max_pool"))
+      return node;
+  }
+  fail(
+      fmt::format("the file has the module {}, and the model has no convolution, linear layer, batch norm or max pool "
+                  "of this name",
+                  module));
+}
+
+/// `node` alone, from "x" and "dy" to "y", "grad.x" and the gradients of its parameters.
+Graph alone(const Graph& whole, const Node& node, const Shape& x, bool wants_dx) {
+  Graph graph;
+  std::vector<ValueId> inputs;
+  for (const ValueId input : node.inputs) {
+    if (!input) {
+      inputs.push_back({});
+      continue;
+    }
+    const Value& value = whole.value(input);
+    if (inputs.empty())
+      inputs.push_back(graph.input("x", x));
+    else if (value.kind == ValueKind::state)
+      inputs.push_back(graph.state(value.name, value.shape));
+    else
+      inputs.push_back(graph.parameter(value.name, value.shape));
+  }
+  const ValueId y = graph.apply(node.name, node.definition, inputs, node.attributes);
+  graph.mark_output(y, "y");
+  const ValueId dy = graph.input("dy", graph.value(y).shape);
+  graph.mark_output(graph.apply("loss", weighted_sum(), {y, dy}), "loss");
+  return with_gradients(graph, "loss", wants_dx ? std::vector<std::string>{"x"} : std::vector<std::string>{});
+}
+
+/// "weight" of "layer1.0.conv1.weight".
+std::string last_part(const std::string& name) {
+  return name.substr(name.rfind('.') + 1);
+}
+
+void check_module(const Truth& truth, const Graph& whole, const std::string& module, const Setting& setting,
+                  std::vector<Check>& checks) {
+  const Tensor& x = truth.at("in." + module);
+  const bool wants_dx = truth.contains("gin." + module);
+  Executor executor(setting.device, alone(whole, node_of(whole, module), x.shape(), wants_dx),
+                    {.compile = setting.compile});
+  ParameterStore& store = *executor.store();
+  for (const ParameterStore::Entry& entry : store.entries()) store.set(entry.name, truth.at("param." + entry.name));
+  executor.set_input("x", x);
+  executor.set_input("dy", truth.at("gout." + module));
+  executor.run();
+
+  const auto check = [&](const std::string& what, const Tensor& got, const Tensor& exact) {
+    checks.push_back({module, what, relative_error(got, exact), setting.bounds.node});
+  };
+  check("y", executor.output("y"), truth.at("out." + module));
+  if (wants_dx) check("dx", executor.output("grad.x"), truth.at("gin." + module));
+  for (const ParameterStore::Entry& entry : store.entries()) {
+    if (entry.trained)
+      check(fmt::format("d{}", last_part(entry.name)), store.gradient(entry.name), truth.at("grad." + entry.name));
+    else
+      check(last_part(entry.name), store.get(entry.name), truth.at("after." + entry.name));
+  }
+}
+
+/// Puts dense gradients where the store has its own, in the layouts that its program chose.
+void set_gradients(ParameterStore& store, const StateDict& gradients) {
+  Device& device = store.device();
+  for (const ParameterStore::Entry& entry : store.entries()) {
+    if (!entry.trained) continue;
+    const Tensor& dense = gradients.at(entry.name);
+    const Buffer staging = device.allocate(dense.bytes());
+    device.copy_in(staging.data(), dense.data(), dense.bytes());
+    device.reorder(entry.shape, DType::f32, staging.data(), nullptr, store.gradient_data(entry), entry.layout);
+    device.synchronize();
+  }
+}
+
+}  // namespace
+
+std::vector<Check> check_modules(const Truth& truth, const Model& model, const Setting& setting) {
+  const Shape& input = truth.at("input").shape();
+  const Graph whole = model.graph({.batch = input[0], .height = input[1], .width = input[2], .training = true});
+  std::vector<Check> checks;
+  for (const std::string& module : truth.modules()) check_module(truth, whole, module, setting, checks);
+  return checks;
+}
+
+std::vector<Check> check_whole_net(const Truth& truth, const Model& model, const Setting& setting) {
+  const Shape& input = truth.at("input").shape();
+  Graph graph = model.graph({.batch = input[0], .height = input[1], .width = input[2], .training = true});
+  for (int i = 0; i < graph.node_count(); ++i) {  // the file has no dropout: its mask could not be reproduced
+    Node& node = graph.node(NodeId{i});
+    if (node.definition->name.starts_with("dropout")) node.attributes.set("p", 0.0);
+  }
+  Executor executor(setting.device, std::move(graph), {.compile = setting.compile});
+  ParameterStore& store = *executor.store();
+  const StateDict parameters = truth.with_prefix("param."), gradients = truth.with_prefix("grad."),
+                  after = truth.with_prefix("after.");
+  store.load(parameters);
+  executor.set_input("input", truth.at("input"));
+  executor.set_input("labels", truth.labels());
+  executor.run();
+
+  const std::string net = "whole net";
+  const Bounds& bounds = setting.bounds;
+  std::vector<Check> checks = {
+      {net, "logits", relative_error(executor.output("logits"), truth.at("logits")), bounds.forward},
+      {net, "loss", relative_error(executor.output("loss"), truth.at("loss")), bounds.forward}};
+  VectorError all_gradients, statistics;
+  for (const ParameterStore::Entry& entry : store.entries()) {
+    if (entry.trained)
+      all_gradients.add(store.gradient(entry.name), truth.at("grad." + entry.name));
+    else
+      statistics.add(store.get(entry.name), truth.at("after." + entry.name));
+  }
+  checks.push_back({net, "all gradients", all_gradients.value(), bounds.all_gradients});
+  checks.push_back({net, "running statistics", statistics.value(), bounds.forward});
+
+  store.load(parameters);
+  set_gradients(store, gradients);
+  Sgd({.momentum = 0.9, .groups = {{.weight_decay = 1e-4}}}).step(store, 0.1);
+  Check worst{"SGD step", "weights", -1, bounds.sgd};
+  for (const ParameterStore::Entry& entry : store.entries()) {
+    if (!entry.trained) continue;
+    const double error = relative_error(store.get(entry.name), after.at(entry.name));
+    if (!(error <= worst.error)) worst = {"SGD step", entry.name, error, bounds.sgd};
+  }
+  checks.push_back(worst);
+  return checks;
+}
+
+std::string architecture_of(const Truth& truth) {
+  const StateDict parameters = truth.with_prefix("param.");
+  const auto classes = static_cast<std::size_t>(truth.at("logits").shape()[1]);
+  for (const std::string& arch : model_names()) {
+    const std::map<std::string, Shape> shapes = make_model(arch, Classes(classes, "class")).shapes();
+    bool same = shapes.size() == parameters.size();
+    for (const auto& [name, shape] : shapes) {
+      const auto found = parameters.find(name);
+      same = same && found != parameters.end() && found->second.shape() == shape;
+    }
+    if (same) return arch;
+  }
+  fail("the file's parameters are those of no architecture that Weft has");
+}
+
+}  // namespace weft::parity
