@@ -1,0 +1,153 @@
+// The architectures are torchvision's: names, shapes, number of parameters; and their parts work as they should.
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <string>
+
+#include "core/passes.h"
+#include "kernels/error.h"
+#include "kernels/philox.h"
+#include "tests/nn/harness.h"
+
+using namespace weft;
+
+namespace {
+
+Classes thousand() {
+  Classes classes;
+  for (int i = 0; i < 1000; ++i) classes.push_back("class" + std::to_string(i));
+  return classes;
+}
+
+/// "conv1.weight [64, 3, 7, 7]\n", torch's order, sorted: what fixtures/names.py hashes.
+std::string listing(const Model& model) {
+  std::string text;
+  for (const auto& [name, shape] : model.shapes()) {
+    std::vector<std::int64_t> extents = shape.extents();
+    if (extents.size() == 4) extents = {extents[0], extents[3], extents[1], extents[2]};
+    text += name + " [";
+    for (std::size_t i = 0; i < extents.size(); ++i) text += (i ? ", " : "") + std::to_string(extents[i]);
+    text += "]\n";
+  }
+  return text;
+}
+
+struct Truth {
+  const char* arch;
+  std::int64_t parameters;
+  std::size_t tensors;  // num_batches_tracked aside
+  std::uint64_t names;  // 64-bit FNV-1a of the listing (torchvision 0.14.1, fixtures/names.py)
+};
+
+constexpr Truth kTruth[] = {
+    {"resnet18", 11689512, 102, 0x18b056aa6aa6fea6},
+    {"resnet34", 21797672, 182, 0xd3f20fb1a6ebec98},
+    {"resnet50", 25557032, 267, 0xd296b015caae1553},
+    {"squeezenet1_1", 1235496, 52, 0xb3e214f6c5863cf2},
+};
+
+}  // namespace
+
+TEST_CASE("names, shapes and parameters are torchvision's") {
+  for (const Truth& truth : kTruth) {
+    CAPTURE(truth.arch);
+    const Model model = make_model(truth.arch, thousand());
+    CHECK(model.parameter_count() == truth.parameters);
+    CHECK(model.shapes().size() == truth.tensors);
+    CHECK(subsequence_of(listing(model).c_str()) == truth.names);
+  }
+}
+
+TEST_CASE("every architecture gives logits at every size, and a training graph with all gradients") {
+  for (const std::string& arch : model_names()) {
+    for (const std::int64_t size : {64, 97}) {
+      CAPTURE(arch);
+      CAPTURE(size);
+      const Model model = make_model(arch, {"a", "b", "c"});
+      const Graph graph = model.graph({.batch = 2, .height = size, .width = size, .training = true});
+      CHECK(graph.value(graph.find("logits")).shape.extents() == std::vector<std::int64_t>{2, 3});
+      for (const Value& value : graph.values())
+        if (value.kind == ValueKind::parameter) CHECK_MESSAGE(graph.contains("grad." + value.name), value.name);
+    }
+  }
+}
+
+TEST_CASE("the trunk ends where the head begins") {
+  const auto features = [](const char* arch) {
+    const Graph graph = make_model(arch, {"a", "b"}).trunk_graph({.batch = 3});
+    CHECK_FALSE(graph.contains("logits"));
+    for (const Value& value : graph.values()) {
+      CHECK(value.name.find("fc.") != 0);
+      CHECK(value.name.find("classifier.") != 0);
+    }
+    return graph.value(graph.find("features")).shape.extents();
+  };
+  CHECK(features("resnet18") == std::vector<std::int64_t>{3, 512});
+  CHECK(features("resnet50") == std::vector<std::int64_t>{3, 2048});
+  CHECK(features("squeezenet1_1") == std::vector<std::int64_t>{3, 13, 13, 512});
+
+  const Model model = make_model("squeezenet1_1", {"a", "b"});
+  const Graph head = model.head_graph({.batch = 3, .training = true});
+  CHECK(head.contains("grad.classifier.1.weight"));
+  CHECK(head.value(head.find("logits")).shape.extents() == std::vector<std::int64_t>{3, 2});
+  int dropouts = 0;
+  for (const Node& node : head.nodes()) dropouts += node.definition->name == "dropout";
+  CHECK(dropouts == 1);
+  CHECK(model.in_head("classifier.1.weight"));
+  CHECK_FALSE(model.in_head("features.3.squeeze.weight"));
+}
+
+TEST_CASE("frozen layers: no gradient, batch norm by its running statistics") {
+  const Model model = make_model("resnet18", {"a", "b"});
+  const Graph graph =
+      model.graph({.batch = 2, .height = 64, .width = 64, .training = true, .frozen = [](const std::string& name) {
+                     return !name.starts_with("layer4");
+                   }});
+  CHECK_FALSE(graph.contains("grad.conv1.weight"));
+  CHECK_FALSE(graph.contains("grad.fc.weight"));
+  CHECK(graph.contains("grad.layer4.0.conv1.weight"));
+  for (const Node& node : graph.nodes()) {
+    if (node.definition->name == "batch_norm_train") CHECK(node.name.starts_with("layer4"));
+    if (node.definition->name == "batch_norm_eval") CHECK_FALSE(node.name.starts_with("layer4"));
+  }
+}
+
+TEST_CASE("first numbers") {
+  const Model model = make_model("resnet18", {"a", "b"}, 3, 7);
+  const StateDict& state = model.state();
+  const auto deviation = [&](const std::string& name) {
+    double sum = 0;
+    for (float value : state.at(name).values<float>()) sum += static_cast<double>(value) * value;
+    return std::sqrt(sum / static_cast<double>(state.at(name).elements()));
+  };
+  // Kaiming's normal over fan_out: sqrt(2 / (64 * 3 * 3)).
+  CHECK(std::abs(deviation("layer1.0.conv1.weight") - std::sqrt(2.0 / 576)) < 0.01 * std::sqrt(2.0 / 576));
+  // Uniform within b has deviation b / sqrt(3).
+  const double bound = 1 / std::sqrt(512.0);
+  CHECK(std::abs(deviation("fc.weight") - bound / std::sqrt(3.0)) < 0.05 * bound);
+  for (float value : state.at("fc.weight").values<float>()) CHECK(std::abs(value) <= bound);
+  for (float value : state.at("bn1.weight").values<float>()) CHECK(value == 1);
+  for (float value : state.at("bn1.running_var").values<float>()) CHECK(value == 1);
+  // The same seed gives the same numbers, another one others; a layer's do not depend on its neighbours.
+  CHECK(tests::same_bits(state, make_model("resnet18", {"a", "b"}, 3, 7).state()));
+  CHECK(tests::largest_difference(state.at("conv1.weight"),
+                                  make_model("resnet18", {"a", "b"}, 3, 8).state().at("conv1.weight")) > 0);
+  CHECK(tests::largest_difference(state.at("conv1.weight"),
+                                  make_model("resnet34", {"a", "b"}, 3, 7).state().at("conv1.weight")) == 0);
+}
+
+TEST_CASE("lenet and mlp follow the pictures' size until they hold weights for one") {
+  Model model = lenet({"a", "b"});
+  model.set_size(40, 32);
+  CHECK(model.state().at("fc1.weight").shape().extents() == std::vector<std::int64_t>{500, 7 * 5 * 50});
+  CHECK_THROWS_WITH_AS(model.set_size(28, 28), doctest::Contains("fc1.weight"), Error);
+  Model resnet = resnet18({"a", "b"});
+  resnet.state();
+  CHECK_NOTHROW(resnet.set_size(64, 64));
+}
+
+TEST_CASE("unknown architectures, too few classes") {
+  CHECK_THROWS_WITH_AS(make_model("vgg16", {"a", "b"}), doctest::Contains("squeezenet1_1"), UsageError);
+  CHECK_THROWS_AS(make_model("resnet18", {"a"}), Error);
+}
