@@ -29,9 +29,7 @@ void check(const Model& model, const Dataset* train, const Dataset& valid, const
 
 /// A run that had finished: its rows, and its numbers for what comes after.
 void take_finished_run(Learner::State& state) {
-  const RunConfig config = load_run_config(state.options.run);
-  if (config.fits.empty())
-    fail(fmt::format("{}: nothing to resume here: no checkpoint was written yet", state.options.run.string()));
+  const RunConfig config = load_run_config_to_resume(state.options.run);
   state.plans.want(config.plan);
   state.position.fits = config.fits;
   state.position.rows = load_log(state.options.run);

@@ -62,7 +62,8 @@ std::vector<std::string> devices() {
       make_device(name);
       names.emplace_back(name);
     } catch (const std::exception& error) {
-      MESSAGE("without " << name << ": " << error.what());
+      const std::string without = std::string("without ") + name + ": " + error.what();
+      MESSAGE(without);
     }
   }
   return names;
