@@ -112,8 +112,8 @@ void test_op(const Device& device, const Op& op, Tally& tally) {
       }
     }
   }
-  for (const auto& [output, seen] : tally.output_seen)
-    CHECK_MESSAGE(seen, std::string(op.name), ": ", output, " was 0 everywhere, in every shape");
+  for (const auto& output : tally.output_seen)
+    CHECK_MESSAGE(output.second, std::string(op.name), ": ", output.first, " was 0 everywhere, in every shape");
   tally.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
