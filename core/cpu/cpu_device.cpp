@@ -48,7 +48,7 @@ class CpuDevice final : public Device {
 
   std::string describe() const override {
     const std::string model = from_proc("/proc/cpuinfo", "model name"), isa = isa_name();
-    const std::string_view text = isa == "avx512_core" ? "AVX-512" : isa == "avx2" ? "AVX2" : isa;
+    const std::string text = isa == "avx512_core" ? "AVX-512" : isa == "avx2" ? "AVX2" : isa;
     return fmt::format("{}, {} thread{}, {}, oneDNN {}", model.empty() ? "a processor" : model, threads(),
                        threads() == 1 ? "" : "s", text, library_version());
   }
