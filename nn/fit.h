@@ -31,6 +31,7 @@ class Fit {
   void step(const Fed& fed);
   [[noreturn]] void fail_not_finite(Executor& executor, const Fed& fed, double loss) const;
   bool validate(Evaluation& evaluation);
+  void check_numbers() const;
   void end_epoch(const Evaluation& evaluation);
   std::vector<EpochResult> stopped();
   std::vector<EpochResult> finish();
