@@ -76,6 +76,7 @@ struct Loader::State {
   std::vector<std::thread> threads;
   bool stopping = false;
   std::atomic<bool> giving_up{false};  // the epoch under way is abandoned
+  bool waiting = false;                // next() is waiting for its batch
   int64_t in_work = 0;                 // threads that hold items
 
   int64_t epoch = 0;
@@ -149,7 +150,10 @@ void Loader::State::load(Slot& slot, int64_t position) {
 void Loader::State::work() {
   std::unique_lock lock(mutex);
   while (true) {
-    auto may_work = [&] { return next_item < end_item && next_item / options.batch < current + int64_t(slots.size()); };
+    auto may_work = [&] {
+      return next_item < end_item && next_item / options.batch < current + int64_t(slots.size()) &&
+             (waiting || options.ahead > 0);
+    };
     work_wanted.wait(lock, [&] { return stopping || may_work(); });
     if (stopping) return;
     // A few items at a time, so that the lock costs little beside small ones, and a batch is still shared by all.
@@ -257,7 +261,10 @@ bool Loader::next(Batch& batch) {
   while (!state.order.empty() && state.current < state.batches) {
     Slot& slot = state.slot_of(state.current);
     auto began = std::chrono::steady_clock::now();
+    state.waiting = true;
+    if (state.options.ahead <= 0) state.work_wanted.notify_all();
     state.batch_done.wait(lock, [&] { return slot.remaining == 0; });
+    state.waiting = false;
     state.waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     if (slot.error) {
       state.abandon(lock);

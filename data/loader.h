@@ -33,7 +33,9 @@ struct LoaderOptions {
   bool shuffle = false;    ///< another order every epoch, by (seed, epoch)
   bool drop_last = false;  ///< leave out a last batch that is not full; otherwise it is smaller
   int threads = 0;         ///< 0: as many as cores. Never part of the result
-  int ahead = 3;           ///< batches that may lie ready or in work: the bound of the queue
+  /// Batches that may lie ready or in work: the bound of the queue. 0: the threads work only while next() waits, for a
+  /// consumer that computes on the same cores; side by side, each would only hold up the other.
+  int ahead = 3;
   uint64_t seed = 0;
   OnFailure on_failure = OnFailure::replace;
   /// Gets a line for each of the first ten items that could not be read. Called by the consumer's thread, inside

@@ -12,6 +12,7 @@ LoaderOptions loader_options(const BatchesOptions& options) {
   result.batch = options.batch;
   result.shuffle = options.training;
   result.threads = options.threads;
+  result.ahead = options.ahead;
   result.seed = options.seed;
   // A step must keep its size; what is measured must not count a stand-in.
   result.on_failure = options.training ? OnFailure::replace : OnFailure::skip;

@@ -38,6 +38,7 @@ struct BatchesOptions {
   bool training = false;  ///< shuffled, ragged at the end; else in order, padded to one size
   int threads = 0;
   std::uint64_t seed = 0;
+  int ahead = 0;  ///< LoaderOptions::ahead; State::loader_ahead() knows
 };
 
 /// Pictures through a Loader. In training a last batch of a single picture is left out of its epoch: batch

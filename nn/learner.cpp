@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "core/version.h"
@@ -87,7 +88,13 @@ BatchesOptions Learner::State::batches_options(std::int64_t size, bool training)
   return {.batch = training ? options.batch : std::min(options.batch, std::max<std::int64_t>(size, 1)),
           .training = training,
           .threads = options.loader_threads,
-          .seed = options.seed};
+          .seed = options.seed,
+          .ahead = loader_ahead()};
+}
+
+int Learner::State::loader_ahead() const {
+  const bool on_host = device->name() == "cpu" || device->name() == "simt";
+  return on_host && device->threads() >= static_cast<int>(std::thread::hardware_concurrency()) ? 0 : 3;
 }
 
 void Learner::State::update_model() {

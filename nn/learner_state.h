@@ -42,6 +42,9 @@ struct Learner::State {
   GraphOptions graph_options(std::int64_t batch, bool training) const;
   CompileOptions compile_options() const;
   BatchesOptions batches_options(std::int64_t size, bool training) const;
+  /// How far decoding may run ahead. Not at all where the device keeps every core busy: threads that decode beside it
+  /// would only hold up its own, which wait for each other at the end of every op.
+  int loader_ahead() const;
   /// Copies the trainer's numbers into `model`.
   void update_model();
   /// The whole model's evaluator for batches of this size, with the numbers of now.
