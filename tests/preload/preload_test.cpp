@@ -1,4 +1,5 @@
-// A full disk at every moment of a save: the n-th write, fsync or rename fails, for each n that there is.
+// A full disk at every moment of a save, and of a whole training run: the n-th write, fsync or rename fails, for each n
+// that there is.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -58,3 +59,46 @@ TEST_CASE("a save that fails at any moment says so and leaves the former file") 
   CHECK(run_program(kSaveOver, {file.string(), "2"}, failing_at(count + 1)).status == 0);
   CHECK(load_safetensors(file).at("fc.bias").values<float>()[0] == 2);
 }
+
+#ifdef WEFT_TRAINS
+TEST_CASE("a training run that meets a full disk at any moment ends in one line, and the former model is intact") {
+  const TemporaryFolder folder;
+  const auto train = [&](const std::string& run, int seed, long n) {
+    return dogs_vs_cats(
+        {"train", drawn_sample().string(), "--out", (folder / run).string(), "--arch", "lenet", "--size", "28",
+         "--epochs", "1", "--batch", "16", "--device", "cpu", "--threads", "1", "--seed", std::to_string(seed)},
+        failing_at(n));
+  };
+  const auto model = [&](const std::string& run) { return read_all(folder / run / "model.safetensors"); };
+  const auto config = [&](const std::string& run) { return read_all(folder / run / "config.json"); };
+  REQUIRE(train("former", 1, -1).status == 0);
+  fs::copy(folder / "former", folder / "new");
+  const ProcessResult sound = train("new", 2, 0);
+  REQUIRE(sound.status == 0);
+  const long count = operations(sound);
+  REQUIRE(count > 10);
+  REQUIRE(model("new") != model("former"));
+
+  int kept = 0;
+  for (long n = 1; n <= count; ++n) {
+    CAPTURE(n);
+    fs::remove_all(folder / "run");
+    fs::copy(folder / "former", folder / "run");
+    const ProcessResult failed = train("run", 2, n);
+    CAPTURE(failed.err);
+    CHECK(failed.status == 1);
+    CHECK(lines(failed.err) == 1);
+    CHECK(failed.err.find("No space left on device") != std::string::npos);
+    // Whole and of one piece, either of the two.
+    const bool former = model("run") == model("former");
+    kept += former ? 1 : 0;
+    CHECK((former || model("run") == model("new")));
+    if (former) CHECK(config("run") == config("former"));
+    for (const auto& entry : fs::directory_iterator(folder / "run"))
+      CHECK(entry.path().filename().string().find(".tmp") == std::string::npos);
+  }
+  MESSAGE("a training run fails at each of its " << count << " writes, fsyncs and renames; " << kept
+                                                 << " times the former model stays");
+  CHECK(kept > count / 2);
+}
+#endif
