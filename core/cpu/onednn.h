@@ -27,6 +27,15 @@ inline dims dims_of(const desc& d) {
 #endif
 }
 
+/// Extents with what blocks round them up to.
+inline dims padded_dims_of(const desc& d) {
+#if DNNL_VERSION_MAJOR >= 3
+  return d.get_padded_dims();
+#else
+  return dims(d.data.padded_dims, d.data.padded_dims + d.data.ndims);
+#endif
+}
+
 inline type type_of(const desc& d) {
 #if DNNL_VERSION_MAJOR >= 3
   return d.get_data_type();

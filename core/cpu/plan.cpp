@@ -37,7 +37,7 @@ std::string ConvolutionShape::key() const {
 
 bool ConvolutionShape::winograd_fits() const {
   return R == 3 && S == 3 && stride_h == 1 && stride_w == 1 && dilation_h == 1 && dilation_w == 1 && pad_h <= 1 &&
-         pad_w <= 1;
+         pad_w <= 1 && P >= 4 && Q >= 4 && H >= 4 && W >= 4;
 }
 
 std::string isa_name() {

@@ -28,7 +28,8 @@ struct ConvolutionShape {
 
   /// "forward N64 H16 W16 C64 K64 R3 S3 stride1,1 pad1,1 dilation1,1".
   std::string key() const;
-  /// Winograd's transform is for 3 x 3 filters that step by one.
+  /// Winograd's transform is for 3 x 3 filters that step by one. Pictures smaller than a tile are left out: a tile's
+  /// rounding errors are as large as its largest terms, and there some sums have far fewer terms than others.
   bool winograd_fits() const;
 };
 
