@@ -68,8 +68,8 @@ enum class Math { fast, strict };
 struct CompileOptions {
   Math math = Math::fast;
   bool fuse = true;
-  bool tune = false;  ///< measure instead of looking up
-  std::string plan;   ///< the plan of an earlier run, taken again where it fits
+  bool tune = false;      ///< measure instead of looking up
+  std::string plan = {};  ///< the plan of an earlier run, taken again where it fits
 };
 
 /// Arguments of one SGD step over a flat range of float32 (kernels/ops.h: SgdStep).

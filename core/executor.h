@@ -14,7 +14,7 @@
 namespace weft {
 
 struct ExecutorOptions {
-  CompileOptions compile;
+  CompileOptions compile = {};
   bool reuse_memory = true;
   /// Refuse before allocating where the whole needs more than this; 0: what the device says is available.
   std::size_t memory_limit = 0;

@@ -104,9 +104,8 @@ std::vector<Case> cases() {
   unary("sum", {6, 5, 3, 2}, [](Graph& g, ValueId x) { return ops::sum(g, "layer", x); });
   unary("reshape", {6, 2, 2, 3}, [](Graph& g, ValueId x) { return ops::reshape(g, "layer", x, {6, 12}); });
   // Rounding to bfloat16 is part of the truth: the reference rounds as well.
-  unary("cast", {5, 7}, [](Graph& g, ValueId x) {
-    return ops::cast(g, "layer", ops::cast(g, "round", x, DType::bf16), DType::f32);
-  });
+  unary("cast", {5, 7},
+        [](Graph& g, ValueId x) { return ops::cast(g, "layer", ops::cast(g, "round", x, DType::bf16), DType::f32); });
   for (const Shape& x : {Shape{4, 6, 5, 16}, Shape{3, 3, 3, 5}, Shape{10, 7}}) {
     all.push_back(batch_norm_case(x, true));
     all.push_back(batch_norm_case(x, false));
