@@ -24,8 +24,8 @@ class Fit {
   void start_afresh();
   void take_checkpoint();
   bool compute_features();
-  bool compute_features_of(Executors& trunk, const Dataset& data, FeatureCache& cache, std::int64_t before,
-                           std::int64_t total);
+  bool compute_features_of(Executor& trunk, std::int64_t batch, const Dataset& data, FeatureCache& cache,
+                           std::int64_t before, std::int64_t total);
   void make_batches();
   bool train_epoch();
   void step(const Fed& fed);
