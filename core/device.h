@@ -46,6 +46,8 @@ class StepContext {
   virtual void* workspace() const = 0;
   /// Counts the training steps of the run: with the seed it names dropout's random numbers.
   virtual std::uint64_t step() const = 0;
+  /// Moves when a parameter or a state may have: what a step made from those alone is good until then.
+  virtual std::uint64_t parameters_version() const = 0;
 };
 
 /// One call of a device: a node, or several fused.

@@ -17,16 +17,17 @@ std::size_t at(ValueId id) {
 
 class Context final : public StepContext {
  public:
-  Context(const std::vector<void*>& pointers, void* workspace, std::uint64_t step)
-      : pointers_(pointers), workspace_(workspace), step_(step) {}
+  Context(const std::vector<void*>& pointers, void* workspace, std::uint64_t step, std::uint64_t parameters_version)
+      : pointers_(pointers), workspace_(workspace), step_(step), parameters_version_(parameters_version) {}
   void* data(ValueId value) const override { return value ? pointers_[at(value)] : nullptr; }
   void* workspace() const override { return workspace_; }
   std::uint64_t step() const override { return step_; }
+  std::uint64_t parameters_version() const override { return parameters_version_; }
 
  private:
   const std::vector<void*>& pointers_;
   void* workspace_;
-  std::uint64_t step_;
+  std::uint64_t step_, parameters_version_;
 };
 
 }  // namespace
@@ -193,7 +194,7 @@ void Executor::State::run(std::uint64_t step, const std::function<void(std::size
   }
   if (options.poison) poison();
 
-  const Context context(pointers, workspace.data(), step);
+  const Context context(pointers, workspace.data(), step, store->version());
   for (std::size_t i = 0; i < program.steps.size(); ++i) {
     program.steps[i].run(context);
     if (after) after(i);

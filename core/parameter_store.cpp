@@ -148,6 +148,7 @@ void ParameterStore::set(std::string_view name, const Tensor& dense) {
   Entry& target = find(name);
   write(target, data(target), dense);
   ++target.version;
+  ++version_;
 }
 
 Tensor ParameterStore::get(std::string_view name) const {
@@ -226,10 +227,12 @@ float* ParameterStore::velocities() const {
 }
 
 void ParameterStore::touch_trained() {
+  ++version_;
   for (Entry& entry : entries_) entry.version += entry.trained ? 1 : 0;
 }
 
 void ParameterStore::touch_states() {
+  ++version_;
   for (Entry& entry : entries_) entry.version += entry.state ? 1 : 0;
 }
 

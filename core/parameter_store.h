@@ -73,6 +73,8 @@ class ParameterStore {
   /// To be called after something wrote the numbers in place: an SGD step; batch norm's running statistics.
   void touch_trained();
   void touch_states();
+  /// Goes up with every change of any entry.
+  std::uint64_t version() const { return version_; }
 
  private:
   Tensor read(const Entry& entry, const void* from) const;
@@ -83,6 +85,7 @@ class ParameterStore {
   std::vector<Entry> entries_;
   std::map<std::string, std::size_t, std::less<>> index_;
   std::vector<Range> ranges_;
+  std::uint64_t version_ = 0;
   Buffer trained_, fixed_;
   mutable Buffer gradients_, velocities_;  // allocated when first asked for
 };

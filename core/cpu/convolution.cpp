@@ -141,21 +141,21 @@ bool as_channels(const desc& weight, const ConvolutionShape& s, desc& view) {
 }
 
 // Folds an inference-time batch norm into the filter and a bias: w' = w g, b' = (b - mean) g + beta with
-// g = gamma / sqrt(var + eps), for each k. Done at each run, for the numbers may have moved; it costs a pass over the
-// filter, where a pass over y is saved.
+// g = gamma / sqrt(var + eps), for each k. Done again when the numbers have moved.
 void fold(Compiler& c, StepBuilder& s, const Node& norm, const ConvolutionShape& shape, dnnl::memory& weight,
           dnnl::memory& bias, bool has_bias) {
   const desc vector = dense_desc(dims{shape.K});
   const auto gamma = s.input(input_of(norm, 1), vector), beta = s.input(input_of(norm, 2), vector),
              mean = s.input(input_of(norm, 3), vector), variance = s.input(input_of(norm, 4), vector);
   desc view;
-  dnnl::memory factor, source = weight, target = s.temporary(weight.get_desc());
+  dnnl::memory factor, source = weight, target = s.kept(weight.get_desc());
   if (as_channels(weight.get_desc(), shape, view))
-    factor = s.temporary(desc({1, shape.K, 1, 1}, type::f32, tag::nchw));
+    factor = s.kept(desc({1, shape.K, 1, 1}, type::f32, tag::nchw));
   else
-    factor = s.temporary(dense_desc(dims{shape.K, 1, 1, 1}));
-  const dnnl::memory offset = s.temporary(vector), old = bias;
+    factor = s.kept(dense_desc(dims{shape.K, 1, 1, 1}));
+  const dnnl::memory offset = s.kept(vector), old = bias;
   const double eps = problem_of(c.graph(), norm).scalars[extents::BatchNorm::eps];
+  s.begin_prepared();
   s.host([=, K = shape.K](const StepContext&) {
     const auto at = [](const dnnl::memory& m) { return static_cast<float*>(m.get_data_handle()); };
     for (std::int64_t k = 0; k < K; ++k) {
@@ -172,6 +172,7 @@ void fold(Compiler& c, StepBuilder& s, const Node& norm, const ConvolutionShape&
                                  target.get_desc(), step_attributes());
   WEFT_CHECK(static_cast<bool>(pd), "no scaling of a filter");
   s.call<dnnl::binary>(pd, {{DNNL_ARG_SRC_0, source}, {DNNL_ARG_SRC_1, factor}, {DNNL_ARG_DST, target}});
+  s.end_prepared();
   weight = view.is_zero() ? target : s.seen_as(target, weight.get_desc());
   bias = offset;
 }

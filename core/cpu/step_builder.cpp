@@ -71,8 +71,12 @@ dnnl::memory StepBuilder::input(ValueId value, const onednn::desc& wanted) {
 }
 
 dnnl::memory StepBuilder::seen_as(const dnnl::memory& memory, const onednn::desc& view) {
-  const auto found =
-      std::ranges::find_if(state_->bindings, [&](const Binding& b) { return b.memory.get() == memory.get(); });
+  const auto same_memory = [&](const dnnl::memory& other) { return other.get() == memory.get(); };
+  if (std::ranges::any_of(state_->kept, same_memory)) {
+    state_->kept.emplace_back(view, compiler_.engine(), memory.get_data_handle());
+    return state_->kept.back();
+  }
+  const auto found = std::ranges::find_if(state_->bindings, [&](const Binding& b) { return same_memory(b.memory); });
   WEFT_CHECK(found != state_->bindings.end(), "memory of another step");
   WEFT_CHECK(view.get_size() <= memory.get_desc().get_size(), "a view larger than what it is a view of");
   Binding same = *found;
@@ -143,6 +147,20 @@ dnnl::memory StepBuilder::temporary(const onednn::desc& desc) {
   return memory;
 }
 
+dnnl::memory StepBuilder::kept(const onednn::desc& desc) {
+  state_->kept.emplace_back(desc, compiler_.engine());
+  return state_->kept.back();
+}
+
+void StepBuilder::begin_prepared() {
+  WEFT_CHECK(state_->prepared_end == 0, "a step prepares once");
+  state_->prepared_begin = state_->actions.size();
+}
+
+void StepBuilder::end_prepared() {
+  state_->prepared_end = state_->actions.size();
+}
+
 dnnl::memory StepBuilder::scratch(const onednn::desc& desc) {
   dnnl::memory memory(desc, compiler_.engine(), DNNL_MEMORY_NONE);
   scratch_bindings_.push_back(state_->bindings.size());
@@ -185,7 +203,12 @@ void StepBuilder::State::run(const StepContext& context) {
       b.last = data;
     }
   }
-  for (const auto& action : actions) action(context);
+  const bool prepared = prepared_version == context.parameters_version();
+  for (std::size_t i = 0; i < actions.size(); ++i) {
+    if (prepared && i >= prepared_begin && i < prepared_end) continue;
+    actions[i](context);
+  }
+  prepared_version = context.parameters_version();
   runtime->stream.wait();
 }
 

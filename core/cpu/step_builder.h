@@ -44,6 +44,12 @@ class StepBuilder {
 
   /// Memory that lives within the step.
   dnnl::memory temporary(const onednn::desc& desc);
+  /// Memory that the step keeps from run to run.
+  dnnl::memory kept(const onednn::desc& desc);
+  /// What is added between these two runs again only when a parameter or a state has moved; it may write to kept()
+  /// memory alone.
+  void begin_prepared();
+  void end_prepared();
   /// Numbers that never change.
   dnnl::memory constant(const onednn::desc& desc, const std::vector<float>& values);
 
@@ -72,6 +78,9 @@ class StepBuilder {
     std::vector<Binding> bindings;
     std::vector<std::function<void(const StepContext&)>> actions;
     std::vector<std::shared_ptr<std::vector<float>>> constants;
+    std::vector<dnnl::memory> kept;
+    std::size_t prepared_begin = 0, prepared_end = 0;    // of actions
+    std::uint64_t prepared_version = ~std::uint64_t{0};  // of the parameters that they saw
     Runtime* runtime = nullptr;
     void run(const StepContext& context);
   };

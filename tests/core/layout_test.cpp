@@ -98,6 +98,7 @@ class ReversedDevice final : public Device {
     void* data(ValueId value) const override { return value ? tensors_.at(value).data() : nullptr; }
     void* workspace() const override { return outer_.workspace(); }
     std::uint64_t step() const override { return outer_.step(); }
+    std::uint64_t parameters_version() const override { return outer_.parameters_version(); }
 
    private:
     const StepContext& outer_;
