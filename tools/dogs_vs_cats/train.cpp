@@ -65,7 +65,8 @@ CLI::Option* TrainCommand::keep(const std::string& name, T& field, const std::st
   if constexpr (std::is_same_v<T, bool>) {
     option = verb_->add_flag("--" + name, field, help);
   } else {
-    option = verb_->add_option("--" + name, field, help)->capture_default_str();
+    // The last one counts, so that a script's defaults can be overruled behind them.
+    option = verb_->add_option("--" + name, field, help)->capture_default_str()->take_last();
   }
   kept_.push_back({name, option, [&field] { return fmt::format("{}", field); },
                    [&field, name](const std::string& text) {
