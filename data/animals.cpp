@@ -11,7 +11,7 @@ namespace {
 
 constexpr Color kInk{0.10f, 0.08f, 0.08f};
 constexpr Color kWhite{0.97f, 0.96f, 0.94f};
-constexpr float kBodyScale = 0.75f;  // a large head on a small body, as the young have it
+constexpr float kBodyScale = 0.65f;  // a large head on a small body, as the young have it
 constexpr Color kPink{0.90f, 0.55f, 0.56f};
 
 // What the parts of one animal share.
@@ -81,8 +81,8 @@ void draw_cat_ears(Drawing& d, float turn) {
 }
 
 void draw_dog_ears(Drawing& d, float turn, const Color* tint) {
-  bool folded = d.dice.chance(0.3f);
-  float hang = d.dice.between(0.35f, 0.95f), out = d.dice.between(1.0f, 1.18f), wide = d.dice.between(0.24f, 0.32f);
+  bool folded = d.dice.chance(0.25f);
+  float hang = d.dice.between(0.5f, 1.0f), out = d.dice.between(1.0f, 1.18f), wide = d.dice.between(0.24f, 0.32f);
   for (float side : {-1.0f, 1.0f}) {
     float near = 1 + 0.2f * side * turn;
     if (folded) {  // rises a little, then its tip falls forward
@@ -226,7 +226,7 @@ Color Coat::at(Point p, float distance, const Color* tint) const {
 }
 
 void draw_animal(Canvas& canvas, const Frame& frame, Animal animal, const Coat& coat, Dice& dice) {
-  float tilt = dice.between(-0.3f, 0.3f), turn = dice.between(-0.45f, 0.45f);
+  float tilt = dice.between(-0.22f, 0.22f), turn = dice.between(-0.4f, 0.4f);
   float wide = dice.between(0.92f, 1.06f), tall = dice.between(0.84f, 0.98f);
   Drawing body{canvas, frame, coat, dice};
   body.frame.scale *= kBodyScale;

@@ -35,7 +35,7 @@ void draw_meadow(Canvas& canvas, Dice& dice) {
 
 void draw_room(Canvas& canvas, Dice& dice) {
   float floor_line = dice.between(0.55f, 0.9f), stripes = dice.between(6, 24), boards = dice.between(4, 14);
-  Color wall = any_color(dice, 0.5f), floor = any_color(dice, 0.6f), paper = mix(wall, any_color(dice), 0.35f);
+  Color wall = any_color(dice, 0.5f), floor = any_color(dice, 0.6f), paper = mix(wall, any_color(dice), 0.25f);
   int kind = dice.below(3);
   uint32_t seed = dice.bits();
   canvas.cover([&](Point p, Color) {
@@ -59,7 +59,7 @@ void draw_room(Canvas& canvas, Dice& dice) {
 }
 
 void draw_blanket(Canvas& canvas, Dice& dice) {
-  Color one = any_color(dice), two = any_color(dice);
+  Color one = any_color(dice), two = mix(one, any_color(dice), 0.5f);
   float angle = dice.between(0, std::numbers::pi_v<float>), checks = dice.between(3, 12);
   uint32_t seed = dice.bits();
   canvas.cover([&](Point p, Color) {
@@ -128,16 +128,17 @@ void draw_background(Canvas& canvas, Dice& dice) {
 
 void finish(Canvas& canvas, Dice& dice) {
   if (dice.chance(0.4f)) blur(canvas, dice.between(0.2f, 0.8f));
-  float exposure = dice.between(0.7f, 1.2f), contrast = dice.between(0.8f, 1.15f), warmth = dice.between(-0.08f, 0.08f);
+  float exposure = dice.between(0.7f, 1.2f), contrast = dice.between(0.8f, 1.15f), warmth = dice.between(-0.2f, 0.2f);
+  float tint = dice.between(-0.15f, 0.15f);
   float angle = dice.between(0, 6.28f), slope = dice.between(0, 0.4f), vignette = dice.between(0, 0.5f);
-  float grain = dice.between(0.005f, 0.05f);
+  float grain = dice.between(0.005f, 0.03f);
   canvas.cover([&](Point p, Color c) {
     Point q = p - Point{0.5f, 0.5f};
     float light = exposure * (1 + slope * dot(rotated({1, 0}, angle), q)) * (1 - vignette * dot(q, q));
-    auto shade = [&](float v, float tint) {
-      return ((v - 0.5f) * contrast + 0.5f) * light * (1 + tint) + grain * (dice.between(-1, 1) + dice.between(-1, 1));
+    auto shade = [&](float v, float gain) {
+      return ((v - 0.5f) * contrast + 0.5f) * light * (1 + gain) + grain * (dice.between(-1, 1) + dice.between(-1, 1));
     };
-    return Color{shade(c.r, warmth), shade(c.g, 0), shade(c.b, -warmth)};
+    return Color{shade(c.r, warmth), shade(c.g, tint), shade(c.b, -warmth)};
   });
 }
 
