@@ -25,7 +25,7 @@ Compiler::Compiler(Runtime& runtime, const Graph& graph, const CompileOptions& o
   const auto values = static_cast<std::size_t>(graph.value_count());
   program_.storage.resize(values);
   decided_.assign(values, false);
-  shared_.assign(values, false);
+  sharers_.resize(values);
   last_use_.assign(values, -1);
   for (const Group& group : fusion_.groups)
     for (NodeId n : group.nodes())
@@ -53,15 +53,24 @@ void Compiler::decide(ValueId id, LayoutPtr layout, std::size_t bytes) {
   program_.storage[index(id)].bytes = bytes;
 }
 
+ValueId Compiler::root_of(ValueId id) const {
+  const ValueId of = program_.storage[index(id)].alias;
+  return of ? of : id;
+}
+
 void Compiler::alias(ValueId id, ValueId of) {
-  const ValueId root = program_.storage[index(of)].alias;
-  program_.storage[index(id)].alias = root ? root : of;
-  shared_[index(id)] = shared_[index(of)] = true;
+  const ValueId root = root_of(of);
+  program_.storage[index(id)].alias = root;
+  sharers_[index(root)].push_back(id);
 }
 
 bool Compiler::may_overwrite(ValueId id, int position) const {
-  return value(id).kind == ValueKind::activation && !is_marked(id) && !shared_[index(id)] &&
-         last_use_[index(id)] == position;
+  const ValueId root = root_of(id);
+  const auto free = [&](ValueId v) {
+    return value(v).kind == ValueKind::activation && !is_marked(v) &&
+           (v == id ? last_use_[index(v)] == position : last_use_[index(v)] < position);
+  };
+  return free(root) && std::ranges::all_of(sharers_[index(root)], free);
 }
 
 ValueId Compiler::parameter_of_gradient(ValueId id) const {

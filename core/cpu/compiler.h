@@ -60,6 +60,7 @@ class Compiler {
   void add_step(Step step) { program_.steps.push_back(std::move(step)); }
 
  private:
+  ValueId root_of(ValueId id) const;
   static std::size_t index(ValueId id) { return static_cast<std::size_t>(id.index); }
   void check_types() const;
 
@@ -70,8 +71,8 @@ class Compiler {
   Plan plan_;
   Program program_;
   std::vector<bool> decided_;
-  std::vector<bool> shared_;   // by value: shares memory with another
-  std::vector<int> last_use_;  // by value: the last position that reads it; -1 none
+  std::vector<std::vector<ValueId>> sharers_;  // by root value: all that lie in its memory, itself not counted
+  std::vector<int> last_use_;                  // by value: the last position that reads it; -1 none
   std::set<ValueId> marked_;
   std::unordered_map<int, ValueId> gradients_;  // value index -> parameter
 };

@@ -119,43 +119,44 @@ std::string describe(const F& found, std::string extras = {}) {
 }
 
 // A filter seen as a picture of K channels and one row for everything else, so that a factor for each k is a factor for
-// each channel. Holds for the blocked layouts in which k's block is the innermost axis, and for the dense one.
-bool as_channels(const desc& weight, const ConvolutionShape& s, desc& view) {
+// each channel, which the library multiplies fast. False, and the filter as it is, where it cannot be seen so. Holds
+// for the blocked layouts in which k's block is the innermost axis, and for the dense one.
+bool as_channels(const desc& weight, const ConvolutionShape& s, desc& view, desc& factors) {
   const dims d = {s.K, s.C, s.R, s.S};
-  const dims rest16 = {1, s.K, (s.C + 15) / 16 * 16 * s.R * s.S, 1}, rest8 = {1, s.K, (s.C + 7) / 8 * 8 * s.R * s.S, 1};
-  const dims rest = {1, s.K, s.C * s.R * s.S, 1};
   const auto is = [&](tag t) { return weight == desc(d, type::f32, t); };
-  if (is(tag::OIhw16i16o))
-    view = desc(rest16, type::f32, tag::nChw16c);
-  else if (is(tag::Ohwi16o))
-    view = desc(rest, type::f32, tag::nChw16c);
-  else if (is(tag::OIhw8i8o))
-    view = desc(rest8, type::f32, tag::nChw8c);
-  else if (is(tag::Ohwi8o))
-    view = desc(rest, type::f32, tag::nChw8c);
-  else if (weight == dense_desc(d))
-    view = desc(rest, type::f32, tag::nchw);
-  else
-    return false;
-  return true;
+  const auto padded = [&](std::int64_t block) { return (s.C + block - 1) / block * block * s.R * s.S; };
+  const auto seen = [&](std::int64_t rest, tag t) {
+    view = desc({1, s.K, rest, 1}, type::f32, t);
+    factors = desc({1, s.K, 1, 1}, type::f32, t);
+    return true;
+  };
+  if (is(tag::OIhw16i16o)) return seen(padded(16), tag::nChw16c);
+  if (is(tag::Ohwi16o)) return seen(s.C * s.R * s.S, tag::nChw16c);
+  if (is(tag::OIhw8i8o)) return seen(padded(8), tag::nChw8c);
+  if (is(tag::Ohwi8o)) return seen(s.C * s.R * s.S, tag::nChw8c);
+  if (weight == dense_desc(d)) return seen(s.C * s.R * s.S, tag::nchw);
+  view = weight;
+  factors = dense_desc(dims{s.K, 1, 1, 1});
+  return false;
 }
 
 // Folds an inference-time batch norm into the filter and a bias: w' = w g, b' = (b - mean) g + beta with
 // g = gamma / sqrt(var + eps), for each k. Done again when the numbers have moved.
-void fold(Compiler& c, StepBuilder& s, const Node& norm, const ConvolutionShape& shape, dnnl::memory& weight,
-          dnnl::memory& bias, bool has_bias) {
-  const desc vector = dense_desc(dims{shape.K});
+void fold(Compiler& c, StepBuilder& s, const Node& conv, const Node& norm, const ConvolutionShape& shape,
+          dnnl::memory& weight, dnnl::memory& bias) {
+  const desc vector = dense_desc(dims{shape.K}), own = weight.get_desc();
   const auto gamma = s.input(input_of(norm, 1), vector), beta = s.input(input_of(norm, 2), vector),
              mean = s.input(input_of(norm, 3), vector), variance = s.input(input_of(norm, 4), vector);
-  desc view;
-  dnnl::memory factor, source = weight, target = s.kept(weight.get_desc());
-  if (as_channels(weight.get_desc(), shape, view))
-    factor = s.kept(desc({1, shape.K, 1, 1}, type::f32, tag::nchw));
-  else
-    factor = s.kept(dense_desc(dims{shape.K, 1, 1, 1}));
-  const dnnl::memory offset = s.kept(vector), old = bias;
+  desc view, factors;
+  const bool another_view = as_channels(own, shape, view, factors), has_bias = static_cast<bool>(bias);
+  const dnnl::memory folded = s.kept(own), factor = s.kept(factors), offset = s.kept(vector), old = bias;
   const double eps = problem_of(c.graph(), norm).scalars[extents::BatchNorm::eps];
-  s.begin_prepared();
+  // Numbers that something computes may move at any run.
+  bool lasting = true;
+  for (ValueId v : {input_of(conv, 1), input_of(conv, 2), input_of(norm, 1), input_of(norm, 2), input_of(norm, 3),
+                    input_of(norm, 4)})
+    lasting = lasting && (!v || c.value(v).kind == ValueKind::parameter || c.value(v).kind == ValueKind::state);
+  if (lasting) s.begin_prepared();
   s.host([=, K = shape.K](const StepContext&) {
     const auto at = [](const dnnl::memory& m) { return static_cast<float*>(m.get_data_handle()); };
     for (std::int64_t k = 0; k < K; ++k) {
@@ -164,16 +165,13 @@ void fold(Compiler& c, StepBuilder& s, const Node& norm, const ConvolutionShape&
       at(offset)[k] = static_cast<float>(((has_bias ? at(old)[k] : 0.0) - at(mean)[k]) * g + at(beta)[k]);
     }
   });
-  if (!view.is_zero()) {
-    source = s.seen_as(source, view);
-    target = s.seen_as(target, view);
-  }
-  const auto pd = onednn::binary(c.engine(), algorithm::binary_mul, source.get_desc(), factor.get_desc(),
-                                 target.get_desc(), step_attributes());
+  const dnnl::memory source = another_view ? s.seen_as(weight, view) : weight,
+                     target = another_view ? s.seen_as(folded, view) : folded;
+  const auto pd = onednn::binary(c.engine(), algorithm::binary_mul, view, factors, view, step_attributes());
   WEFT_CHECK(static_cast<bool>(pd), "no scaling of a filter");
   s.call<dnnl::binary>(pd, {{DNNL_ARG_SRC_0, source}, {DNNL_ARG_SRC_1, factor}, {DNNL_ARG_DST, target}});
-  s.end_prepared();
-  weight = view.is_zero() ? target : s.seen_as(target, weight.get_desc());
+  if (lasting) s.end_prepared();
+  weight = folded;
   bias = offset;
 }
 
@@ -200,7 +198,7 @@ void lower_conv2d(Compiler& c, const Group& group) {
   dnnl::memory weight = s.input(input_of(node, 1), pd.weights_desc()), bias;
   if (has_bias) bias = s.input(bias_value, dense_desc(dims{shape.K}));
   if (group.batch_norm) {
-    fold(c, s, c.node(group.batch_norm), shape, weight, bias, has_bias);
+    fold(c, s, node, c.node(group.batch_norm), shape, weight, bias);
     result = c.node(group.batch_norm).outputs[0];
     extras += " +batch_norm";
   }
