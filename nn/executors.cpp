@@ -6,6 +6,14 @@
 #include <utility>
 
 namespace weft {
+namespace {
+
+/// Of a plan: what it was made for.
+std::string first_line(const std::string& plan) {
+  return plan.substr(0, plan.find('\n'));
+}
+
+}  // namespace
 
 std::string Plans::text() const {
   return nlohmann::json(used).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -34,6 +42,10 @@ Executor& Executors::at(std::int64_t batch) {
     executor = std::make_unique<Executor>(device_, setup_.graph(batch), options, store_, setup_.group_of);
     if (!store_) store_ = executor->store();
     plans_.used[key] = executor->program().plan;
+    const std::string then = first_line(plans_.wanted[key]), now = first_line(plans_.used[key]);
+    if (!then.empty() && then != now)
+      plans_.difference =
+          fmt::format("the former run computed with {}, this one computes with {}: its bits will differ", then, now);
   }
   return *executor;
 }

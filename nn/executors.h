@@ -14,6 +14,8 @@ namespace weft {
 /// What devices chose, by purpose and batch ("train 64"): what a former run used is wanted again.
 struct Plans {
   std::map<std::string, std::string> wanted, used;
+  /// What differs from the former run: another instruction set, thread count or library. Empty: nothing.
+  std::string difference;
   /// As one text, for config.json; and back. An unreadable text wants nothing.
   std::string text() const;
   void want(const std::string& text);

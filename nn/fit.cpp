@@ -45,6 +45,7 @@ std::vector<EpochResult> Fit::run() {
     make_trainer();
     start_afresh();
   }
+  say_what_differs();
   if (s_.options.freeze && !compute_features()) return stopped();
   make_batches();
   while (s_.position.epoch < epochs_) {
@@ -94,6 +95,12 @@ std::map<std::string, std::string> Fit::settings() const {
           {"validation pictures", fmt::format("{}", s_.valid->size())},
           {"size", fmt::format("{} x {}", shape.height, shape.width)},
           {"frozen trunk", trunk_}};
+}
+
+void Fit::say_what_differs() {
+  if (s_.plans.difference.empty()) return;
+  for (const auto& callback : s_.callbacks) callback->on_note(s_.plans.difference);
+  s_.plans.difference.clear();
 }
 
 /// From the model's numbers, with the optimiser at rest.

@@ -22,6 +22,7 @@ class Fit {
   bool finished_before();
   void make_trainer();
   void start_afresh();
+  void say_what_differs();
   void take_checkpoint();
   bool compute_features();
   bool compute_features_of(Executor& trunk, std::int64_t batch, const Dataset& data, FeatureCache& cache,

@@ -204,7 +204,7 @@ Learner::Learner(Model model, std::shared_ptr<const Dataset> train, std::shared_
 
 Learner::Learner(Model model, const LabelledData& data, LearnerOptions options)
     : Learner(std::move(model), options.freeze ? data.train_plain() : data.train(), data.valid(),
-              with_normalization(std::move(options), data)) {
+              with_normalization(options, data)) {
   if (state_->model.classes().size() != data.classes().size())
     fail(fmt::format("{} tells {} classes apart, and the data has {}", state_->model.arch(),
                      state_->model.classes().size(), data.classes().size()));

@@ -66,6 +66,8 @@ struct StepResult {
 class Callback {
  public:
   virtual ~Callback();
+  /// Something worth a line, once: a plan of another machine.
+  virtual void on_note(const std::string& /*line*/) {}
   /// While frozen features are computed, `done` of `total` pictures.
   virtual void on_features(std::int64_t /*done*/, std::int64_t /*total*/) {}
   virtual void on_step(const StepResult&) {}

@@ -248,6 +248,30 @@ TEST_CASE("resume is refused where the bits could not be the same, or nothing is
   CHECK_THROWS_WITH_AS(learner(options).fit(0.05, 3), doctest::Contains("batch"), Error);
 }
 
+TEST_CASE("a plan made elsewhere is said to be so") {
+  class Notes : public Callback {
+   public:
+    void on_note(const std::string& line) override { lines.push_back(line); }
+    std::vector<std::string> lines;
+  };
+  for (const std::string& device : tests::devices()) {
+    CAPTURE(device);
+    LearnerOptions options = options_for(device);
+    Learner first = learner(options);
+    first.fit(0.05, 1);
+    options.plan = first.plan();
+    const auto notes = std::make_shared<Notes>();
+    Learner(learner(options)).add(notes).fit(0.05, 1);
+    CHECK(notes->lines.empty());
+    if (options.plan.find("2 threads") == std::string::npos) continue;  // a device whose bits do not depend on them
+    for (auto at = options.plan.find("2 threads"); at != std::string::npos; at = options.plan.find("2 threads"))
+      options.plan[at] = '9';
+    Learner(learner(options)).add(notes).fit(0.05, 1);
+    REQUIRE(notes->lines.size() == 1);
+    CHECK(notes->lines[0].find("9 threads") != std::string::npos);
+  }
+}
+
 TEST_CASE("a loss that is not finite stops, naming tensor, layer and file") {
   for (const std::string& device : tests::devices()) {
     CAPTURE(device);

@@ -35,6 +35,11 @@ void Progress::finish() {
   std::fflush(stdout);
 }
 
+void Progress::on_note(const std::string& line) {
+  finish();
+  fmt::print("Note: {}\n", line);
+}
+
 void Progress::on_features(std::int64_t done, std::int64_t total) {
   if (done == 0) start_ = Clock::now();
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();

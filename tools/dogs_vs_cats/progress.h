@@ -14,6 +14,7 @@ std::string duration(double seconds);
 class Progress : public Callback {
  public:
   Progress();
+  void on_note(const std::string& line) override;
   void on_features(std::int64_t done, std::int64_t total) override;
   void on_step(const StepResult& step) override;
   void on_epoch(const EpochResult& epoch) override;
