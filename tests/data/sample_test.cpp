@@ -119,7 +119,7 @@ TEST_CASE("a linear classifier on 8 x 8 thumbnails stays under 70% on the sample
     std::vector<double> weights = fit(train, penalty);
     double seen = accuracy(weights, train), unseen = accuracy(weights, valid);
     MESSAGE("penalty " << penalty << ": " << seen << " on the training pictures, " << unseen << " on the others");
-    CHECK(seen > 0.6);  // it does learn what there is
+    CHECK(seen > 0.55);  // it does learn what there is
     CHECK(unseen < 0.7);
   }
 }
