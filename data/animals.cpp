@@ -11,7 +11,7 @@ namespace {
 
 constexpr Color kInk{0.10f, 0.08f, 0.08f};
 constexpr Color kWhite{0.97f, 0.96f, 0.94f};
-constexpr float kBodyScale = 0.65f;  // a large head on a small body, as the young have it
+constexpr float kBodyScale = 0.75f;  // a large head on a small body, as the young have it
 constexpr Color kPink{0.90f, 0.55f, 0.56f};
 
 // What the parts of one animal share.

@@ -38,7 +38,7 @@ struct Coat {
 /// What surrounds the animal: meadow, room, blanket or lights out of focus.
 void draw_background(Canvas& canvas, Dice& dice);
 
-/// The animal in its frame: the head is about 2 units wide around (0, 0), the body hangs below it to y = 2.2.
+/// The animal in its frame: the head is about 2 units wide around (0, 0), the body hangs below it to y = 2.6.
 void draw_animal(Canvas& canvas, const Frame& frame, Animal animal, const Coat& coat, Dice& dice);
 
 /// Light, blur and grain over the finished picture.

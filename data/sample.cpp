@@ -43,9 +43,9 @@ Image draw_animal(Animal animal, uint64_t seed, int size) {
   bool portrait = dice.chance(0.7f);
   float side = float(size);
   Frame frame;
-  frame.scale = side * (portrait ? dice.between(0.28f, 0.37f) : dice.between(0.23f, 0.27f));
-  frame.origin = {side * dice.between(0.32f, 0.68f),
-                  side * (portrait ? dice.between(0.42f, 0.62f) : dice.between(0.37f, 0.43f))};
+  frame.scale = side * (portrait ? dice.between(0.28f, 0.37f) : dice.between(0.2f, 0.25f));
+  frame.origin = {side * dice.between(0.36f, 0.64f),
+                  side * (portrait ? dice.between(0.45f, 0.6f) : dice.between(0.32f, 0.4f))};
   frame.angle = dice.between(-0.12f, 0.12f);
   frame.scale_x = dice.chance(0.5f) ? 1.0f : -1.0f;
   drawing::draw_animal(canvas, frame, animal, coat, dice);

@@ -14,7 +14,7 @@ enum class Animal { cat, dog };
 Image draw_animal(Animal animal, uint64_t seed, int size = 128);
 
 struct SampleOptions {
-  int count = 2000;  ///< training pictures, half of them cats; a quarter as many again are for validation
+  int count = 400;  ///< training pictures, half of them cats; a quarter as many again are for validation
   uint64_t seed = 0;
   int size = 128;  ///< side in pixels
 };

@@ -128,8 +128,7 @@ void draw_background(Canvas& canvas, Dice& dice) {
 
 void finish(Canvas& canvas, Dice& dice) {
   if (dice.chance(0.4f)) blur(canvas, dice.between(0.2f, 0.8f));
-  float exposure = dice.between(0.7f, 1.2f), contrast = dice.between(0.8f, 1.15f), warmth = dice.between(-0.2f, 0.2f);
-  float tint = dice.between(-0.15f, 0.15f);
+  float exposure = dice.between(0.7f, 1.2f), contrast = dice.between(0.8f, 1.15f), warmth = dice.between(-0.08f, 0.08f);
   float angle = dice.between(0, 6.28f), slope = dice.between(0, 0.4f), vignette = dice.between(0, 0.5f);
   float grain = dice.between(0.005f, 0.03f);
   canvas.cover([&](Point p, Color c) {
@@ -138,7 +137,7 @@ void finish(Canvas& canvas, Dice& dice) {
     auto shade = [&](float v, float gain) {
       return ((v - 0.5f) * contrast + 0.5f) * light * (1 + gain) + grain * (dice.between(-1, 1) + dice.between(-1, 1));
     };
-    return Color{shade(c.r, warmth), shade(c.g, tint), shade(c.b, -warmth)};
+    return Color{shade(c.r, warmth), shade(c.g, 0), shade(c.b, -warmth)};
   });
 }
 
