@@ -129,18 +129,17 @@ void lower_batch_norm_backward(Compiler& c, const Group& group) {
             static_cast<float>(1.0 / (static_cast<double>(floats(inverse)[i]) * floats(inverse)[i]) - eps);
     });
   }
-  // Some kernels read the shift though the gradient does not depend on it.
-  const dnnl::memory shift =
-      s.constant(vector, std::vector<float>(static_cast<std::size_t>(problem.extents[E::C]), 0.0f));
   Arguments arguments = {{DNNL_ARG_DIFF_DST, dy},
                          {DNNL_ARG_SRC, x},
                          {DNNL_ARG_SCALE, gamma},
-                         {DNNL_ARG_SHIFT, shift},
                          {DNNL_ARG_MEAN, mean},
                          {DNNL_ARG_VARIANCE, variance},
                          {DNNL_ARG_DIFF_SRC, s.output(output_of(node, 0), pd.diff_src_desc())},
                          {DNNL_ARG_DIFF_SCALE, s.output(output_of(node, 1), vector)},
                          {DNNL_ARG_DIFF_SHIFT, s.output(output_of(node, 2), vector)}};
+  if (onednn::kNormGradientTakesShift)
+    arguments.emplace(DNNL_ARG_SHIFT,
+                      s.constant(vector, std::vector<float>(static_cast<std::size_t>(problem.extents[E::C]), 0.0f)));
   if (relu) {
     const NodeId forward = c.graph().producer(input_of(node, 3));
     arguments.emplace(DNNL_ARG_WORKSPACE, s.stored_input(c.node(forward).outputs[0], pd.workspace_desc()));

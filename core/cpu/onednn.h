@@ -17,7 +17,8 @@ using tag = dnnl::memory::format_tag;
 using type = dnnl::memory::data_type;
 using algorithm = dnnl::algorithm;
 
-inline constexpr bool kVersion3 = DNNL_VERSION_MAJOR >= 3;
+/// The gradient of batch norm does not depend on the shift: 2.x wants to be given it all the same, 3.x refuses it.
+inline constexpr bool kNormGradientTakesShift = DNNL_VERSION_MAJOR < 3;
 
 inline dims dims_of(const desc& d) {
 #if DNNL_VERSION_MAJOR >= 3

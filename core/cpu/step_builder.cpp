@@ -217,7 +217,15 @@ void StepBuilder::finish(std::string algorithm) {
   for (std::size_t i : scratch_bindings_) state_->bindings[i].offset = temporaries_;
   step_.workspace = temporaries_ + scratch_;
   step_.algorithm = std::move(algorithm);
-  step_.run = [state = state_](const StepContext& context) { state->run(context); };
+  const Node& node = compiler_.node(step_.nodes.front());
+  const std::string where = node.name + ": " + node.definition->name + " by " + step_.algorithm;
+  step_.run = [state = state_, where](const StepContext& context) {
+    try {
+      state->run(context);
+    } catch (const dnnl::error& error) {
+      fail(where + ": oneDNN " + library_version() + ": " + error.what());
+    }
+  };
   compiler_.add_step(std::move(step_));
 }
 
