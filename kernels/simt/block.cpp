@@ -131,6 +131,10 @@ std::string BlockRunner::run(uint3 block_index) {
   blockDim = launch_->block;
   gridDim = launch_->grid;
   if (launch_->shared_bytes) fill_poison(dynamic_shared_, launch_->shared_bytes);
+  async_.start_block(
+      schedule_seed(),
+      (std::uint64_t{block_index.z} * gridDim.y + block_index.y) * std::uint64_t{gridDim.x} + block_index.x,
+      threads_.size());
 
   const std::size_t count = threads_.size();
   for (std::size_t warp = 0; warp < warps_.size(); ++warp) {
@@ -148,9 +152,27 @@ std::string BlockRunner::run(uint3 block_index) {
 
   running_block = this;
   switch_to(*take_free_fiber());
+  finish_async();
   running_block = nullptr;
   current_ = nullptr;
   return std::move(error_);
+}
+
+// What is still under way when the last thread has left: some of it happens after all.
+void BlockRunner::finish_async() {
+  if (!error_.empty()) return async_.engine.abandon();
+  try {
+    async_.engine.finish_block();
+  } catch (const std::exception& error) {
+    async_.engine.abandon();
+    error_ = error.what();
+  }
+}
+
+bool BlockRunner::in_dynamic_shared(const void* address, std::size_t bytes) const {
+  const auto begin = reinterpret_cast<std::uintptr_t>(dynamic_shared_);
+  const auto at = reinterpret_cast<std::uintptr_t>(address);
+  return at >= begin && at - begin <= launch_->shared_bytes && bytes <= launch_->shared_bytes - (at - begin);
 }
 
 Fiber* BlockRunner::take_free_fiber() {
@@ -236,6 +258,7 @@ void BlockRunner::run_thread(Thread& thread, Fiber& self) {
 void BlockRunner::leave(Thread& thread) {
   thread.state = ThreadState::kExited;
   --live_;
+  async_.engine.leave(thread.linear);
   Warp& warp = warps_[thread.linear / 32];
   warp.live &= ~(1u << (thread.linear % 32));
   const Barrier& barrier = barriers_[0];

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/simt/machine.h"
+#include "kernels/simt/ptx/async.h"
 #include "kernels/simt/sync.h"
 
 namespace weft::simt {
@@ -109,6 +110,9 @@ class BlockRunner {
   const Thread& current() const { return *current_; }
   unsigned live_lanes() const { return warps_[current_->linear / 32].live; }
   void* dynamic_shared() const { return dynamic_shared_; }
+  /// Whether `bytes` from `address` lie in this launch's dynamic shared memory.
+  bool in_dynamic_shared(const void* address, std::size_t bytes) const;
+  BlockAsync& async() { return async_; }
   std::string place(const Thread& thread) const;
 
  private:
@@ -118,6 +122,7 @@ class BlockRunner {
   void run_thread(Thread& thread, Fiber& self);
   void leave(Thread& thread);
   void suspend(Thread& thread);
+  void finish_async();
   void switch_to(Fiber& to);
   void arrived_at(Fiber& self, boost::context::fiber&& came_from);
   bool try_complete(Warp& warp, unsigned first, unsigned group);
@@ -148,12 +153,11 @@ class BlockRunner {
 
   void* dynamic_shared_ = nullptr;
   std::size_t dynamic_shared_capacity_ = 0;
+
+  BlockAsync async_;
 };
 
 /// The runner of this OS thread while it runs a block, else null.
 extern thread_local constinit BlockRunner* running_block;
-
-/// Notes that `site` was executed; true where it is to be skipped.
-bool enter_site(const char* what, Site site);
 
 }  // namespace weft::simt

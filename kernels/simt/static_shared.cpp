@@ -13,6 +13,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #if WEFT_SIMT_ASAN
@@ -135,7 +136,31 @@ const SharedGroup* find_group(const void* mark) {
   return lookup.found ? lookup.found : &none;
 }
 
+/// The variables that the running block has come by.
+struct Passed {
+  std::uint64_t generation = 0;
+  std::vector<std::pair<std::uintptr_t, std::size_t>> variables;
+};
+
+Passed& passed() {
+  static thread_local Passed variables;
+  if (variables.generation != block_generation) {
+    variables.generation = block_generation;
+    variables.variables.clear();
+  }
+  return variables;
+}
+
 }  // namespace
+
+bool in_static_shared(const void* address, std::size_t bytes) {
+  static const bool can_tell = shared_poison_available();
+  if (!can_tell) return true;
+  const auto at = reinterpret_cast<std::uintptr_t>(address);
+  for (const auto& [begin, size] : passed().variables)
+    if (at >= begin && at - begin <= size && bytes <= size - (at - begin)) return true;
+  return false;
+}
 
 void fill_poison(void* memory, std::size_t bytes) {
   auto* bytes_left = static_cast<unsigned char*>(memory);
@@ -159,6 +184,7 @@ void SharedMark::poison() {
       bytes = static_cast<std::size_t>(zone - memory);
 #endif
     fill_poison(memory, bytes);
+    passed().variables.emplace_back(reinterpret_cast<std::uintptr_t>(memory), bytes);
   }
 }
 

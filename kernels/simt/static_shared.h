@@ -32,6 +32,10 @@ void fill_poison(void* memory, std::size_t bytes);
 /// A number for the block that runs on this OS thread; no two blocks of a process share one.
 extern thread_local constinit std::uint64_t block_generation;
 
+/// Whether `bytes` from `address` lie in one `__shared__` variable whose declaration this block has passed. True for
+/// any address where the symbol table could not be read.
+bool in_static_shared(const void* address, std::size_t bytes);
+
 /// Stands before each `__shared__` declaration.
 class SharedMark {
  public:

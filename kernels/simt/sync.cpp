@@ -34,6 +34,7 @@ std::string BlockRunner::place(const Thread& thread) const {
 
 int BlockRunner::barrier(unsigned id, unsigned count, int predicate, bool wait, const char* what, Site site) {
   Thread& thread = *current_;
+  async_.engine.tick();
   if (id >= kBarriers) fail(fmt::format("{}: there are barriers 0 to {}, not {}", at(what, site), kBarriers - 1, id));
   if (count > threads_.size())
     fail(fmt::format("{}: {} threads are to come, but the block has {}", at(what, site), count, threads_.size()));
@@ -80,6 +81,7 @@ int BlockRunner::barrier(unsigned id, unsigned count, int predicate, bool wait, 
 
 void BlockRunner::collective(const char* what, unsigned mask, void* argument, Completion complete, Site site) {
   Thread& thread = *current_;
+  async_.engine.tick();
   const unsigned lane = thread.linear % 32;
   if (!(mask >> lane & 1)) {
     fail(fmt::format("{}: the mask {:#010x} leaves out the calling lane {}", at(what, site), mask, lane));
@@ -132,6 +134,7 @@ bool BlockRunner::try_complete(Warp& warp, unsigned first, unsigned group) {
 
 void BlockRunner::yield(const char* what, Site site, bool polling) {
   Thread& thread = *current_;
+  async_.engine.tick();
   thread.what = what;
   thread.site = site;
   thread.state = ThreadState::kPolling;
@@ -243,6 +246,13 @@ unsigned lane_index() {
 }
 unsigned live_lanes() {
   return runner("__activemask", Site{}).live_lanes();
+}
+
+BlockAsync& block_async(const char* what, Site site) {
+  return runner(what, site).async();
+}
+unsigned running_thread() {
+  return runner("running_thread", Site{}).current().linear;
 }
 
 void* dynamic_shared_memory() {

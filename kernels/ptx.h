@@ -1,0 +1,5 @@
+#pragma once
+// The wrapped PTX instructions: one named function each, with a device body for nvcc and, on simt, one that emulates
+// what the PTX ISA says of it (kernels/simt/ptx/). A kernel never inlines PTX itself.
+
+#include "kernels/ptx/cp_async.h"
