@@ -129,12 +129,18 @@ void lower_batch_norm_backward(Compiler& c, const Group& group) {
             static_cast<float>(1.0 / (static_cast<double>(floats(inverse)[i]) * floats(inverse)[i]) - eps);
     });
   }
+  // dx over dy where dy dies here: it is in the caches already.
+  const ValueId dx_value = output_of(node, 0);
+  const bool in_place = c.may_overwrite(dy_value, group.position) && c.stored(dy_value, {}) == pd.diff_src_desc() &&
+                        c.value(dy_value).shape.rank() == 4;
+  const dnnl::memory dx =
+      in_place ? s.in_place_output(dx_value, dy_value, pd.diff_src_desc()) : s.output(dx_value, pd.diff_src_desc());
   Arguments arguments = {{DNNL_ARG_DIFF_DST, dy},
                          {DNNL_ARG_SRC, x},
                          {DNNL_ARG_SCALE, gamma},
                          {DNNL_ARG_MEAN, mean},
                          {DNNL_ARG_VARIANCE, variance},
-                         {DNNL_ARG_DIFF_SRC, s.output(output_of(node, 0), pd.diff_src_desc())},
+                         {DNNL_ARG_DIFF_SRC, dx},
                          {DNNL_ARG_DIFF_SCALE, s.output(output_of(node, 1), vector)},
                          {DNNL_ARG_DIFF_SHIFT, s.output(output_of(node, 2), vector)}};
   if (onednn::kNormGradientTakesShift)

@@ -1,7 +1,5 @@
 // The cpu device: memory, copies and the SGD step. compiler.h has the rest.
 
-#include <sys/mman.h>
-
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -13,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "core/cpu/compiler.h"
+#include "core/cpu/memory.h"
 #include "core/cpu/sgd.h"
 #include "core/device.h"
 #include "kernels/error.h"
@@ -77,16 +76,8 @@ class CpuDevice final : public Device {
   int threads() const override { return runtime_.threads; }
 
  protected:
-  // Large blocks begin on a huge page and ask for such: activations are streamed through, and the fewer the pages the
-  // fewer the misses in the TLB.
-  void* allocate_bytes(std::size_t bytes) override {
-    constexpr std::size_t kHugePage = std::size_t{2} << 20;
-    const std::size_t alignment = bytes >= kHugePage ? kHugePage : 64;
-    void* data = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-    if (data && alignment == kHugePage) ::madvise(data, bytes, MADV_HUGEPAGE);
-    return data;
-  }
-  void release_bytes(void* data) noexcept override { std::free(data); }
+  void* allocate_bytes(std::size_t bytes) override { return allocate_memory(bytes); }
+  void release_bytes(void* data) noexcept override { release_memory(data); }
 
  private:
   Runtime runtime_;

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 
+#include "core/cpu/memory.h"
+#include "kernels/error.h"
 #include "kernels/philox.h"
 
 namespace weft::cpu {
@@ -11,9 +14,12 @@ double measure(Runtime& runtime, const dnnl::primitive& primitive,
                const std::vector<std::pair<int, onednn::desc>>& arguments) {
   using Clock = std::chrono::steady_clock;
   std::unordered_map<int, dnnl::memory> memories;
+  std::vector<std::unique_ptr<void, void (*)(void*)>> blocks;  // as a program's memory is, in huge pages
   for (const auto& [argument, desc] : arguments) {
     if (desc.is_zero() || desc.get_size() == 0) continue;
-    dnnl::memory memory(desc, runtime.engine);
+    blocks.emplace_back(allocate_memory(desc.get_size()), [](void* data) { release_memory(data); });
+    if (!blocks.back()) fail("--tune: there is not enough memory to try a convolution's algorithms");
+    dnnl::memory memory(desc, runtime.engine, blocks.back().get());
     if (argument != DNNL_ARG_SCRATCHPAD) {
       Philox random(1, static_cast<std::uint64_t>(argument));
       auto* numbers = static_cast<float*>(memory.get_data_handle());

@@ -132,8 +132,9 @@ void check_conv2d(const Problem& problem) {
   at_least(Conv2d::pad_h, 0);
   at_least(Conv2d::pad_w, 0);
   if (e[Conv2d::groups] != 1)
-    refuse("groups=" + std::to_string(e[Conv2d::groups]) +
-           " is not supported: every filter sees every channel, so groups must be 1");
+    refuse(std::string("groups=")
+               .append(std::to_string(e[Conv2d::groups]))
+               .append(" is not supported: every filter sees every channel, so groups must be 1"));
   if (e[Conv2d::dilation_h] * (e[Conv2d::R] - 1) + 1 > e[Conv2d::H] + 2 * e[Conv2d::pad_h] ||
       e[Conv2d::dilation_w] * (e[Conv2d::S] - 1) + 1 > e[Conv2d::W] + 2 * e[Conv2d::pad_w])
     refuse("the dilated filter is larger than the padded picture, so there is no output");

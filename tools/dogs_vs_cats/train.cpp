@@ -165,9 +165,7 @@ void TrainCommand::run() {
 
   Model model = make_model(options_.arch, data.classes(), shape.channels, options_.seed);
   model.set_size(shape.height, shape.width);
-  model.set_size(shape.height, shape.width);
   if (!options_.weights.empty()) model.load(options_.weights);
-  for (const auto& note : model.notes()) fmt::print("{}\n", note);
   for (const std::string& note : model.notes()) fmt::print("{}: {}\n", options_.weights, note);
   fmt::print("{}\n", layer_table(model.graph({.batch = 1, .height = shape.height, .width = shape.width})));
 
