@@ -3,3 +3,4 @@
 // what the PTX ISA says of it (kernels/simt/ptx/). A kernel never inlines PTX itself.
 
 #include "kernels/ptx/cp_async.h"
+#include "kernels/ptx/matrix.h"
