@@ -197,8 +197,10 @@ Problem problem_of(const Graph& graph, const Node& node) {
 std::vector<ValueId> operands_of(const Node& node, const Op& op, const Problem& problem) {
   std::vector<ValueId> operands = node.inputs;
   const auto count = static_cast<std::size_t>(op.signature(problem).count);
-  // Only concat has inputs to fill up before its output, and concat_backward outputs after those that are there.
-  if (node.definition->name == "concat") operands.resize(count - node.outputs.size());
+  // Only concat and gemm have inputs to fill up before their output, and concat_backward outputs after those that are
+  // there.
+  if (node.definition->name == "concat" || node.definition->name == "gemm")
+    operands.resize(count - node.outputs.size());
   operands.insert(operands.end(), node.outputs.begin(), node.outputs.end());
   if (node.definition->name == "concat_backward") operands.resize(count);
   WEFT_CHECK(operands.size() == count && count <= kMaxOperands,

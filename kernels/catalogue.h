@@ -45,7 +45,7 @@ enum class Fill : std::uint8_t {
   derived,   ///< what the forward op computes for it: the harness runs the forward op's reference (Op::gradient_of)
 };
 
-/// One operand of a call. Dense, row-major.
+/// One operand of a call. Row-major; dense but for what row_pitch says.
 struct Operand {
   const char* name = nullptr;  ///< "x", "weight"; a gradient is called "d" + the name of what it is the gradient of
   Role role = Role::input;
@@ -55,6 +55,9 @@ struct Operand {
   Fill fill = Fill::normal;
   std::int64_t limit = 0;  ///< of Fill::labels
   bool present = true;     ///< false: optional and left out in this call; its pointer is null
+  /// Elements from the start of one row (the last axis) to the start of the next, at least the row's length. 0: dense.
+  /// What lies between two rows is nobody's: it is neither read nor written.
+  std::int64_t row_pitch = 0;
 };
 
 struct Signature {
@@ -69,6 +72,8 @@ struct Needs {
       0;  ///< 90 for wgmma and TMA in sm_90a form: exactly that, since anything newer lacks them. 0: any
   unsigned dtypes = 1u << static_cast<unsigned>(DType::f32);  ///< bit set by DType
   bool (*takes)(const Problem&) = nullptr;                    ///< null: takes every shape
+  int alignment =
+      1;  ///< bytes, 16 at most: operands' addresses must be multiples of it. What an executor hands over is
 };
 
 /// One implementation: a step of the op's ladder.
@@ -82,11 +87,12 @@ struct Rung {
 };
 
 /// How far a rung may be from the double reference: |got - exact| <= c * u * sqrt(terms) * magnitude, elementwise,
-/// where u is the unit roundoff of the op's type. c is 4 at most; a larger one needs a reason in the commit that raises
-/// it.
+/// where u is the unit roundoff of the op's type (or the output's, where that is larger). c is 4 at most; a larger one
+/// needs a reason in the commit that raises it.
 struct Bound {
   double c = 4;
   std::int64_t (*terms)(const Problem&) = nullptr;  ///< the length of the sums; null: 1
+  double (*unit)(const Problem&) = nullptr;  ///< u, where a call may round its inputs further (TF32); null: as above
 };
 
 struct Op {

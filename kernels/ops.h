@@ -4,7 +4,7 @@
 // dense.
 //
 //   op                         operands                                                        extents
-//   gemm                       a, b, [bias], y                                                 Gemm
+//   gemm                       a, b, [bias], [residual], y                                     Gemm
 //   im2col                     x, columns                                                      Conv2d
 //   col2im                     dcolumns, dx                                                    Conv2d
 //   conv2d                     x, weight, [bias], y                                            Conv2d
@@ -45,10 +45,29 @@
 
 namespace weft::extents {
 
-/// y (M, N) = alpha op(a) op(b) + beta y [+ bias (N)]; a is (M, K), or (K, M) where trans_a; b is (K, N), or (N, K)
-/// where trans_b. Scalars: alpha, beta. y is in-out where beta is not 0, and is not read where it is 0.
+/// y (M, N) = alpha op(a) op(b) + beta y [+ bias (N)] [+ residual (M, N)], then ReLU where relu. a is (M, K), or (K, M)
+/// where trans_a; b is (K, N), or (N, K) where trans_b. Scalars: alpha, beta. y is in-out where beta is not 0, and is
+/// not read where it is 0. a, b and bias are of the problem's type; y and residual too, or float32 where out_f32.
+/// lda, ldb, ldy, ld_residual: elements from one row to the next of the matrix as it lies; 0: dense.
+/// tf32: float32 inputs may be rounded to TF32 (10 bits of fraction) on their way into tensor cores.
 struct Gemm {
-  enum : int { M, N, K, trans_a, trans_b, has_bias, kCount };
+  enum : int {
+    M,
+    N,
+    K,
+    trans_a,
+    trans_b,
+    has_bias,
+    has_residual,
+    relu,
+    out_f32,
+    tf32,
+    lda,
+    ldb,
+    ldy,
+    ld_residual,
+    kCount
+  };
   enum : int { alpha, beta };
 };
 

@@ -1,6 +1,6 @@
 // gemm, rung 1, naive. The formula and its costs stand in gemm.h.
 
-#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/epilogue.h"
 #include "kernels/launch.h"
 
 namespace weft::WEFT_TARGET {
@@ -18,13 +18,13 @@ __global__ void gemm_naive_kernel(GemmCall<T, Out> call) {
   if (element >= call.M * call.N) return;
   const int64_t m = element / call.N, n = element % call.N;
   // op(a)[m][k] lies at a + k * a_step, op(b)[k][n] at b + k * b_step.
-  const T* a = call.a + (call.trans_a ? m : m * call.K);
-  const T* b = call.b + (call.trans_b ? n * call.K : n);
-  const int64_t a_step = call.trans_a ? call.M : 1;
-  const int64_t b_step = call.trans_b ? 1 : call.N;
+  const T* a = call.a + (call.trans_a ? m : m * call.lda);
+  const T* b = call.b + (call.trans_b ? n * call.ldb : n);
+  const int64_t a_step = call.trans_a ? call.lda : 1;
+  const int64_t b_step = call.trans_b ? 1 : call.ldb;
   float sum = 0;
   for (int64_t k = 0; k < call.K; ++k) sum += static_cast<float>(a[k * a_step]) * static_cast<float>(b[k * b_step]);
-  gemm_store(call, m, n, sum);
+  store_sum(call, m, n, sum);
 }
 
 }  // namespace

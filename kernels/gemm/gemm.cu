@@ -3,67 +3,122 @@
 #include "kernels/gemm/gemm.h"
 
 #include <string>
+#include <type_traits>
 
 #include "kernels/catalogue_ops.h"
 #include "kernels/error.h"
+#include "kernels/gemm/problems.h"
+#include "kernels/launch.h"
+#include "kernels/launch_math.h"
 #include "kernels/ops.h"
 #include "kernels/reference/reference.h"
 
 namespace weft::WEFT_TARGET {
-namespace {
 
 using extents::Gemm;
 
-/// Builds the call of a problem and hands it to `run`, once for each type.
-template <class T>
-GemmCall<T, T> call_of(const Problem& problem, void* const* operands) {
+// Operands by position: a, b, bias, residual, y.
+enum : int { kA, kB, kBias, kResidual, kY, kOperands };
+
+int64_t pitch_a(const Problem& problem) {
   const auto* e = problem.extents;
-  return {.a = static_cast<const T*>(operands[0]),
-          .b = static_cast<const T*>(operands[1]),
-          .bias = e[Gemm::has_bias] ? static_cast<const T*>(operands[2]) : nullptr,
-          .y = static_cast<T*>(operands[3]),
+  return e[Gemm::lda] ? e[Gemm::lda] : e[Gemm::trans_a] ? e[Gemm::M] : e[Gemm::K];
+}
+
+int64_t pitch_b(const Problem& problem) {
+  const auto* e = problem.extents;
+  return e[Gemm::ldb] ? e[Gemm::ldb] : e[Gemm::trans_b] ? e[Gemm::K] : e[Gemm::N];
+}
+
+int64_t pitch_y(const Problem& problem) {
+  const auto* e = problem.extents;
+  return e[Gemm::ldy] ? e[Gemm::ldy] : e[Gemm::N];
+}
+
+int64_t pitch_residual(const Problem& problem) {
+  const auto* e = problem.extents;
+  return e[Gemm::ld_residual] ? e[Gemm::ld_residual] : e[Gemm::N];
+}
+
+namespace {
+
+DType type_of_y(const Problem& problem) {
+  return problem.extents[Gemm::out_f32] ? DType::f32 : problem.dtype;
+}
+
+template <class T, class Out>
+GemmCall<T, Out> call_of(const Problem& problem, void* const* operands) {
+  const auto* e = problem.extents;
+  return {.a = as<const T>(operands[kA]),
+          .b = as<const T>(operands[kB]),
+          .bias = e[Gemm::has_bias] ? as<const T>(operands[kBias]) : nullptr,
+          .residual = e[Gemm::has_residual] ? as<const Out>(operands[kResidual]) : nullptr,
+          .y = as<Out>(operands[kY]),
           .M = e[Gemm::M],
           .N = e[Gemm::N],
           .K = e[Gemm::K],
+          .lda = pitch_a(problem),
+          .ldb = pitch_b(problem),
+          .ldy = pitch_y(problem),
+          .ld_residual = pitch_residual(problem),
           .trans_a = e[Gemm::trans_a] != 0,
           .trans_b = e[Gemm::trans_b] != 0,
+          .relu = e[Gemm::relu] != 0,
+          .tf32 = e[Gemm::tf32] != 0,
           .alpha = static_cast<float>(problem.scalars[Gemm::alpha]),
           .beta = static_cast<float>(problem.scalars[Gemm::beta])};
 }
 
-void launch_naive(const Problem& problem, void* const* operands, void*, Stream stream) {
-  if (problem.dtype == DType::f32)
-    gemm_naive(call_of<float>(problem, operands), stream);
-  else
-    gemm_naive(call_of<__nv_bfloat16>(problem, operands), stream);
+template <class T>
+constexpr DType kTypeOf = std::is_same_v<T, float> ? DType::f32 : DType::bf16;
+
+template <class T, class Out>
+bool is_of_types(const Problem& problem) {
+  return problem.dtype == kTypeOf<T> && type_of_y(problem) == kTypeOf<Out>;
 }
 
-void launch_shared_tile(const Problem& problem, void* const* operands, void*, Stream stream) {
-  if (problem.dtype == DType::f32)
-    gemm_shared_tile(call_of<float>(problem, operands), stream);
-  else
-    gemm_shared_tile(call_of<__nv_bfloat16>(problem, operands), stream);
+template <class T, class Out>
+bool run_if_of_types(void (*rung)(const GemmCall<T, Out>&, Stream), const Problem& problem, void* const* operands,
+                     void*, Stream stream) {
+  if (!is_of_types<T, Out>(problem)) return false;
+  rung(call_of<T, Out>(problem, operands), stream);
+  return true;
 }
 
-void launch_register_tile(const Problem& problem, void* const* operands, void*, Stream stream) {
-  if (problem.dtype == DType::f32)
-    gemm_register_tile(call_of<float>(problem, operands), stream);
-  else
-    gemm_register_tile(call_of<__nv_bfloat16>(problem, operands), stream);
+template <class T, class Out>
+bool run_if_of_types(void (*rung)(const GemmCall<T, Out>&, void*, Stream), const Problem& problem,
+                     void* const* operands, void* workspace, Stream stream) {
+  if (!is_of_types<T, Out>(problem)) return false;
+  rung(call_of<T, Out>(problem, operands), workspace, stream);
+  return true;
+}
+
+/// A rung as the catalogue wants it, of its implementations for several types: runs the one for the problem's.
+template <auto... kImplementations>
+void launch_rung(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  if (!(run_if_of_types(kImplementations, problem, operands, workspace, stream) || ...))
+    fail("gemm: this rung is not made for the problem's types; can_run() tells");
 }
 
 Signature gemm_signature(const Problem& problem) {
   const auto* e = problem.extents;
   const int64_t m = e[Gemm::M], n = e[Gemm::N], k = e[Gemm::K];
-  const Role y_role = problem.scalars[Gemm::beta] != 0 ? Role::inout : Role::output;
-  Signature signature{4,
+  const DType y = type_of_y(problem);
+  Signature signature{kOperands,
                       {{"a", Role::input, problem.dtype, 2, {m, k}},
                        {"b", Role::input, problem.dtype, 2, {k, n}},
                        {"bias", Role::input, problem.dtype, 1, {n}},
-                       {"y", y_role, problem.dtype, 2, {m, n}}}};
-  if (e[Gemm::trans_a]) signature.operands[0].dims[0] = k, signature.operands[0].dims[1] = m;
-  if (e[Gemm::trans_b]) signature.operands[1].dims[0] = n, signature.operands[1].dims[1] = k;
-  signature.operands[2].present = e[Gemm::has_bias] != 0;
+                       {"residual", Role::input, y, 2, {m, n}},
+                       {"y", problem.scalars[Gemm::beta] != 0 ? Role::inout : Role::output, y, 2, {m, n}}}};
+  Operand* operands = signature.operands;
+  if (e[Gemm::trans_a]) operands[kA].dims[0] = k, operands[kA].dims[1] = m;
+  if (e[Gemm::trans_b]) operands[kB].dims[0] = n, operands[kB].dims[1] = k;
+  operands[kBias].present = e[Gemm::has_bias] != 0;
+  operands[kResidual].present = e[Gemm::has_residual] != 0;
+  operands[kA].row_pitch = e[Gemm::lda];
+  operands[kB].row_pitch = e[Gemm::ldb];
+  operands[kY].row_pitch = e[Gemm::ldy];
+  operands[kResidual].row_pitch = e[Gemm::ld_residual];
   return signature;
 }
 
@@ -72,85 +127,85 @@ void check_gemm(const Problem& problem) {
   if (e[Gemm::M] < 1 || e[Gemm::N] < 1 || e[Gemm::K] < 1)
     fail("gemm: M, N and K are at least 1, but M=" + std::to_string(e[Gemm::M]) + " N=" + std::to_string(e[Gemm::N]) +
          " K=" + std::to_string(e[Gemm::K]));
+  const auto want_pitch = [&](const char* name, int64_t pitch, int64_t row) {
+    if (pitch != 0 && pitch < row)
+      fail("gemm: " + std::string(name) + " is 0 (dense) or at least the row's length " + std::to_string(row) +
+           ", but it is " + std::to_string(pitch));
+  };
+  want_pitch("lda", e[Gemm::lda], e[Gemm::trans_a] ? e[Gemm::M] : e[Gemm::K]);
+  want_pitch("ldb", e[Gemm::ldb], e[Gemm::trans_b] ? e[Gemm::K] : e[Gemm::N]);
+  want_pitch("ldy", e[Gemm::ldy], e[Gemm::N]);
+  want_pitch("ld_residual", e[Gemm::ld_residual], e[Gemm::N]);
 }
+
+constexpr const char* kExtents[] = {"M",    "N",       "K",    "trans_a", "trans_b", "has_bias", "has_residual",
+                                    "relu", "out_f32", "tf32", "lda",     "ldb",     "ldy",      "ld_residual"};
+constexpr const char* kScalars[] = {"alpha", "beta"};
+
+double gemm_bytes(const Problem& problem) {
+  const auto* e = problem.extents;
+  const auto m = static_cast<double>(e[Gemm::M]), n = static_cast<double>(e[Gemm::N]);
+  const auto k = static_cast<double>(e[Gemm::K]);
+  const double out = type_of_y(problem) == DType::f32 ? 4 : 2;
+  const int passes_over_y = 1 + (problem.scalars[Gemm::beta] != 0) + (e[Gemm::has_residual] != 0);
+  return width(problem) * (m * k + k * n + (e[Gemm::has_bias] ? n : 0)) + out * passes_over_y * m * n;
+}
+
+double gemm_unit_roundoff(const Problem& problem) {
+  if (problem.dtype == DType::bf16) return 0x1p-8;
+  return problem.extents[Gemm::tf32] ? 0x1p-11 : 0x1p-24;
+}
+
+// By which a device computes; rungs are chosen by it.
+int current_capability() {
+#if WEFT_TARGET_IS_CUDA
+  int device = 0, major = 0, minor = 0;
+  check_cuda(cudaGetDevice(&device), "the current device");
+  check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "the compute capability");
+  check_cuda(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "the compute capability");
+  return major * 10 + minor;
+#else
+  return 0;
+#endif
+}
+
+// For rungs that any device can run, in every type.
+constexpr Needs kAnywhere = {.dtypes = kFloats};
+
+enum : int { kNaive, kSharedTile, kRegisterTile2d };
+
+constexpr Rung kRungs[] = {
+    {"naive", "A thread an element, its operands read from global memory: the formula as written.", kAnywhere,
+     launch_rung<gemm_naive<float, float>, gemm_naive<bfloat16, bfloat16>, gemm_naive<bfloat16, float>>},
+    {"shared-tile",
+     "Threads read the same rows and columns again and again; a block reads them once into shared memory, a square "
+     "tile at a time.",
+     kAnywhere,
+     launch_rung<gemm_shared_tile<float, float>, gemm_shared_tile<bfloat16, bfloat16>,
+                 gemm_shared_tile<bfloat16, float>>},
+    {"register-tile-2d",
+     "Every multiplication read two numbers from shared memory; a thread that keeps 8 x 4 sums in registers reads 12 "
+     "for 32 multiplications, four at a time.",
+     kAnywhere,
+     launch_rung<gemm_register_tile_2d<float, float>, gemm_register_tile_2d<bfloat16, bfloat16>,
+                 gemm_register_tile_2d<bfloat16, float>>},
+};
 
 // A tile of 64 x 64 is mostly padding for a matrix of a few rows or columns: there a thread an element reads less.
 constexpr int64_t kFewestForTile = 8;
 
-bool is_tiny(int64_t m, int64_t n) {
-  return m < kFewestForTile || n < kFewestForTile;
-}
-
-enum : int { kNaive, kSharedTile, kRegisterTile };
-
 int choose_gemm(const Problem& problem, int) {
-  return is_tiny(problem.extents[Gemm::M], problem.extents[Gemm::N]) ? kNaive : kRegisterTile;
+  const auto* e = problem.extents;
+  return e[Gemm::M] < kFewestForTile || e[Gemm::N] < kFewestForTile ? kNaive : kRegisterTile2d;
 }
-
-constexpr const char* kExtents[] = {"M", "N", "K", "trans_a", "trans_b", "has_bias"};
-constexpr const char* kScalars[] = {"alpha", "beta"};
-
-// M, N, K, trans_a, trans_b, has_bias; alpha, beta.
-constexpr Problem kProblems[] = {
-    {{1, 1, 1}, {1, 0}},
-    {{2, 3, 7}, {1, 0}},
-    {{7, 2, 3, 1, 0, 1}, {1, 0}},
-    {{3, 7, 2, 0, 1, 1}, {-0.5, 1}},
-    {{31, 33, 63}, {1, 0}},
-    {{33, 63, 31, 1}, {1, 0}},
-    {{63, 31, 33, 0, 1}, {1, 0}},
-    {{65, 65, 65, 1, 1}, {1, 0}},
-    {{63, 65, 7, 1, 1, 1}, {2, -1}},
-    {{64, 64, 64}, {1, 0}, DType::f32, "one whole tile"},
-    {{64, 64, 16, 1, 1, 1}, {1, 0.5}, DType::f32, "one whole tile, one step"},
-    {{128, 192, 48, 0, 1, 1}, {1, 0}, DType::f32, "whole tiles"},
-    {{97, 101, 103}, {0.5, 0.5}, DType::f32, "prime"},
-    {{101, 103, 97, 1}, {1, 0}, DType::f32, "prime"},
-    {{103, 97, 101, 0, 1}, {1, 0}, DType::f32, "prime"},
-    {{127, 131, 37, 1, 1, 1}, {1, 1}, DType::f32, "prime"},
-    {{1, 130, 200, 0, 1, 1}, {1, 0}, DType::f32, "one row"},
-    {{130, 1, 200, 1, 0, 1}, {1, 0}, DType::f32, "one column"},
-    {{9, 8, 1000, 1}, {1, 0}, DType::f32, "long sums"},
-    {{200, 70, 1}, {1, 0}, DType::f32, "outer product"},
-    {{16, 1000, 512, 0, 1, 1}, {1, 0}, DType::f32, "resnet18 fc, forward"},
-    {{16, 512, 100}, {1, 0}, DType::f32, "resnet18 fc of 100 classes, backward data"},
-    {{100, 512, 16, 1}, {1, 0}, DType::f32, "resnet18 fc of 100 classes, backward weight"},
-    {{196, 128, 288, 0, 1}, {1, 0}, DType::f32, "a 3x3 convolution's columns and filters"},
-};
-
-constexpr Needs kNeeds = {.dtypes = 1u << static_cast<unsigned>(DType::f32) | 1u << static_cast<unsigned>(DType::bf16)};
-constexpr Rung kRungs[] = {
-    {"naive", "A thread an element, its operands read from global memory: the formula as written.", kNeeds,
-     launch_naive},
-    {"shared-tile",
-     "Threads read the same rows and columns again and again; a block reads them once into shared memory, a square "
-     "tile at "
-     "a time.",
-     kNeeds, launch_shared_tile},
-    {"register-tile",
-     "Every multiplication read two numbers from shared memory; a thread that keeps 8 x 4 sums in registers reads 12 "
-     "for "
-     "32 multiplications, four at a time.",
-     kNeeds, launch_register_tile},
-};
 
 }  // namespace
 
-template <class T, class Out>
-void gemm_best(const GemmCall<T, Out>& call, Stream stream) {
-  if (is_tiny(call.M, call.N))
-    gemm_naive(call, stream);
-  else
-    gemm_register_tile(call, stream);
-}
-
-template void gemm_best(const GemmCall<float, float>&, Stream);
-template void gemm_best(const GemmCall<__nv_bfloat16, __nv_bfloat16>&, Stream);
-template void gemm_best(const GemmCall<__nv_bfloat16, float>&, Stream);
-
 const Op gemm = {
     .name = "gemm",
-    .formula = "y = alpha op(a) op(b) + beta y [+ bias]; op(a) (M, K), op(b) (K, N), bias (N), y (M, N)",
+    .formula =
+        "y = alpha op(a) op(b) + beta y [+ bias] [+ residual], relu; op(a) (M, K), op(b) (K, N), bias (N), y "
+        "(M, N)",
     .peer = "cublas:gemm",
     .extent_names = kExtents,
     .scalar_names = kScalars,
@@ -162,19 +217,46 @@ const Op gemm = {
           return 2.0 * static_cast<double>(p.extents[Gemm::M]) * static_cast<double>(p.extents[Gemm::N]) *
                  static_cast<double>(p.extents[Gemm::K]);
         },
-    .bytes =
-        [](const Problem& p) {
-          const auto m = static_cast<double>(p.extents[Gemm::M]), n = static_cast<double>(p.extents[Gemm::N]);
-          const auto k = static_cast<double>(p.extents[Gemm::K]);
-          const double y = p.scalars[Gemm::beta] != 0 ? 2 * m * n : m * n;
-          const double element = p.dtype == DType::f32 ? 4 : 2;
-          return element * (m * k + k * n + y + (p.extents[Gemm::has_bias] ? n : 0));
-        },
-    .bound = {.c = 4, .terms = [](const Problem& p) { return p.extents[Gemm::K]; }},
-    .problems = kProblems,
+    .bytes = gemm_bytes,
+    .bound = {.c = 4, .terms = [](const Problem& p) { return p.extents[Gemm::K]; }, .unit = gemm_unit_roundoff},
+    .problems = kGemmProblems,
     .rungs = kRungs,
     .choose = choose_gemm,
     .exact_on_integers = true,
 };
+
+template <class T, class Out>
+void gemm_best(const GemmCall<T, Out>& call, Stream stream) {
+  const Problem problem = gemm_problem({.M = call.M,
+                                        .N = call.N,
+                                        .K = call.K,
+                                        .trans_a = call.trans_a,
+                                        .trans_b = call.trans_b,
+                                        .bias = call.bias != nullptr,
+                                        .residual = call.residual != nullptr,
+                                        .relu = call.relu,
+                                        .out_f32 = std::is_same_v<Out, float>,
+                                        .tf32 = call.tf32,
+                                        .lda = call.lda,
+                                        .ldb = call.ldb,
+                                        .ldy = call.ldy,
+                                        .ld_residual = call.ld_residual,
+                                        .alpha = call.alpha,
+                                        .beta = call.beta},
+                                       kTypeOf<T>);
+  void* const operands[] = {const_cast<T*>(call.a), const_cast<T*>(call.b), const_cast<T*>(call.bias),
+                            const_cast<Out*>(call.residual), call.y};
+  const auto usable = [&](const Rung& rung) {
+    return rung.workspace_bytes == nullptr &&
+           (rung.needs.alignment == 1 || aligned({call.a, call.b, call.bias, call.residual, call.y}));
+  };
+  const int picked = pick_rung(gemm, problem, current_capability());
+  const int rung = picked >= 0 && usable(kRungs[picked]) ? picked : kRegisterTile2d;
+  kRungs[rung].launch(problem, operands, nullptr, stream);
+}
+
+template void gemm_best(const GemmCall<float, float>&, Stream);
+template void gemm_best(const GemmCall<__nv_bfloat16, __nv_bfloat16>&, Stream);
+template void gemm_best(const GemmCall<__nv_bfloat16, float>&, Stream);
 
 }  // namespace weft::WEFT_TARGET

@@ -1,30 +1,52 @@
 #pragma once
-// gemm: y = alpha op(a) op(b) + beta y [+ bias].   y is (M, N), op(a) is (M, K), op(b) is (K, N), bias is (N).
+// gemm: y = relu?(alpha op(a) op(b) + beta y [+ bias] [+ residual]).   y, residual (M, N), op(a) (M, K), op(b) (K, N),
+// bias (N).
 // 2MNK flops; 4(MK + KN + MN) bytes in float32: bound by arithmetic from some hundred rows and columns on, as each
 // element that is read once serves N or M multiplications. What a rung gains, it gains by reading less often.
 //
-//   1_naive.cu           a thread an element, reading its operands from global memory
-//   2_shared_tile.cu     a block keeps a square tile of each operand in shared memory
-//   3_register_tile.cu   a thread keeps a small tile of the result in registers
-//   gemm.cu              the catalogue's entry, and the choice
+//   1_naive.cu             a thread an element, reading its operands from global memory
+//   3_shared_tile.cu       a block keeps a square tile of each operand in shared memory
+//   5_register_tile_2d.cu  a thread keeps a small tile of the result in registers
+//   gemm.cu                the catalogue's entry, and the choice
 //
-// This header is what the rungs share, and how other ops (conv/) call them.
+// fp32 rungs are files 1 to 8, tensor cores (mma.sync) 9 and 10, Hopper's (wgmma, TMA) from 11 on.
+//
+// How a rung plugs in. It is a function, declared below,
+//
+//   template <class Out> void gemm_mma(const GemmCall<__nv_bfloat16, Out>& call, Stream stream);
+//
+// with explicit instantiations for the types that it is made for, and in gemm.cu one line of kRungs:
+//
+//   {"mma", "What the rung before wasted; what this one does about it.", kNeedsMma,
+//    launch_rung<gemm_mma<__nv_bfloat16>, gemm_mma<float>>},
+//
+// The catalogue's tests then run it on every problem that its Needs take, on every target; gemm_best and the graph
+// reach it once choose_gemm names it. A rung that wants a workspace takes a void* between call and stream, and its line
+// ends in a workspace_bytes. A rung takes any M, N, K, leading dimensions, transpositions, alpha, beta and epilogue, or
+// says in Needs::takes what it does not (say, an lda of whole 16 bytes; pitch_a() and so on give it). Addresses are
+// multiples of Needs::alignment and no more. Finished sums go through epilogue.h: no rung has an epilogue of its own.
 
 #include "kernels/catalogue.h"
+#include "kernels/element.h"
 #include "kernels/target.h"
 
 namespace weft::WEFT_TARGET {
 
 /// One product. op(a) is a as it lies, (M, K), or its transpose where trans_a: a then lies as (K, M). The same for b.
-/// The sum is kept in float whatever T is. y is not read where beta is 0.
+/// The sum is kept in float whatever T is. y is not read where beta is 0. residual may be y.
 template <class T, class Out>
 struct GemmCall {
   const T* a;
   const T* b;
-  const T* bias;  ///< (N), or null
+  const T* bias = nullptr;        ///< (N), or null
+  const Out* residual = nullptr;  ///< (M, N), or null
   Out* y;
   int64_t M, N, K;
+  /// Elements from one row to the next of the matrix as it lies. 0: dense; a rung never sees a 0.
+  int64_t lda = 0, ldb = 0, ldy = 0, ld_residual = 0;
   bool trans_a = false, trans_b = false;
+  bool relu = false;
+  bool tf32 = false;  ///< a rung for tensor cores may round float operands to TF32
   float alpha = 1, beta = 0;
 };
 
@@ -33,24 +55,19 @@ void gemm_naive(const GemmCall<T, Out>& call, Stream stream);
 template <class T, class Out>
 void gemm_shared_tile(const GemmCall<T, Out>& call, Stream stream);
 template <class T, class Out>
-void gemm_register_tile(const GemmCall<T, Out>& call, Stream stream);
+void gemm_register_tile_2d(const GemmCall<T, Out>& call, Stream stream);
 
-/// The launcher's choice among the above. T and Out are float, __nv_bfloat16, or T bfloat16 with Out float.
+/// The launcher's choice among the above, for another op's launcher: what the catalogue's gemm would run, among the
+/// rungs that need no workspace and no more alignment than the call's addresses have. T and Out are float,
+/// __nv_bfloat16, or T bfloat16 with Out float.
 template <class T, class Out>
 void gemm_best(const GemmCall<T, Out>& call, Stream stream);
 
-/// Writes one element of the result from its finished sum.
-template <class T, class Out>
-__device__ __forceinline__ void gemm_store(const GemmCall<T, Out>& call, int64_t m, int64_t n, float sum) {
-  Out& y = call.y[m * call.N + n];
-  float value = call.alpha * sum;
-  if (call.beta != 0) value += call.beta * static_cast<float>(y);
-  if (call.bias != nullptr) value += static_cast<float>(call.bias[n]);
-  y = static_cast<Out>(value);
-}
-
-inline int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
+/// Elements from one row to the next of each matrix of a problem, for Needs::takes: its leading dimension, or its rows'
+/// length where that is 0.
+int64_t pitch_a(const Problem& problem);
+int64_t pitch_b(const Problem& problem);
+int64_t pitch_y(const Problem& problem);
+int64_t pitch_residual(const Problem& problem);
 
 }  // namespace weft::WEFT_TARGET

@@ -133,7 +133,7 @@ TEST_CASE("gradients: gemm's are gemms, in all four transpositions") {
         std::vector<Values> call = draw_operands(catalogue, *gemm, problem, Draw::random, false);
         call[0] = a;
         call[1] = b;
-        return evaluate(*gemm, problem, call).operands[3];
+        return evaluate(*gemm, problem, call).operands.back();
       };
       // d op(a) = dy op(b)^T and d op(b) = op(a)^T dy; a transposed operand's gradient is the transposed product.
       const Values da = trans_a ? product({{k, m, n, trans_b, 1, 0}, {1.5, 0}}, operands[1], dy)
@@ -147,7 +147,7 @@ TEST_CASE("gradients: gemm's are gemms, in all four transpositions") {
           const double kept = operands[which][j];
           for (int side : {0, 1}) {
             operands[which][j] = kept + (side ? kStep : -kStep);
-            const Values y = evaluate(*gemm, forward, operands).operands[3];
+            const Values y = evaluate(*gemm, forward, operands).operands.back();
             sides[side] = 0;
             for (std::size_t i = 0; i < y.size(); ++i) sides[side] += y[i] * dy[i];
           }

@@ -295,9 +295,10 @@ std::vector<std::string> compare(const Op& op, const Problem& problem, const Sig
     if (operand.role == Role::input || !operand.present) continue;
     const Values got = decode(operand.dtype, outcome.operands[i]);
     const bool integer = !is_float(operand.dtype);
-    const double unit =
-        integer ? 0
-                : std::max(unit_roundoff(operand.dtype), is_float(problem.dtype) ? unit_roundoff(problem.dtype) : 0);
+    const double given = op.bound.unit             ? op.bound.unit(problem)
+                         : is_float(problem.dtype) ? unit_roundoff(problem.dtype)
+                                                   : 0;
+    const double unit = integer ? 0 : std::max(unit_roundoff(operand.dtype), given);
     std::size_t wrong = 0;
     for (std::size_t j = 0; j < got.size(); ++j) {
       const double exact = truth.operands[i][j];

@@ -59,11 +59,12 @@ struct Device {
 };
 
 struct Outcome {
-  std::vector<Bytes> operands;          ///< as the rung left them
-  std::vector<std::string> complaints;  ///< written past an end, an input changed, an exception
+  std::vector<Bytes> operands;          ///< as the rung left them, dense
+  std::vector<std::string> complaints;  ///< written past an end or between rows, an input changed, an exception
 };
 
-/// Runs a rung: outputs and workspace poisoned before, sentinels round every buffer looked at after.
+/// Runs a rung: outputs and workspace poisoned before, sentinels round every buffer looked at after. `operands` are
+/// dense; one with a row pitch is laid out with NaN between its rows, which must be there still afterwards.
 Outcome run_rung(const Device& device, const Rung& rung, const Problem& problem, const Signature& signature,
                  const std::vector<Values>& operands);
 

@@ -26,6 +26,49 @@ constexpr std::size_t kGuard = 256;
 constexpr int kSentinel = 0xA5;
 constexpr int kPoison = 0xFF;  // a NaN in every floating-point type, -1 in every integer
 
+/// Bytes of an operand's rows, and from the start of one to the start of the next.
+struct Rows {
+  std::size_t count, length, pitch;
+
+  explicit Rows(const Operand& operand) {
+    const std::size_t columns = operand.rank > 0 ? static_cast<std::size_t>(operand.dims[operand.rank - 1]) : 1;
+    const std::size_t apart = operand.row_pitch > 0 ? static_cast<std::size_t>(operand.row_pitch) : columns;
+    count = columns > 0 ? element_count(operand) / columns : 0;
+    length = columns * bytes_of(operand.dtype);
+    pitch = apart * bytes_of(operand.dtype);
+  }
+
+  /// The last row ends where the operand does, so that what is written behind it meets the sentinels.
+  std::size_t bytes() const { return count > 0 ? (count - 1) * pitch + length : 0; }
+};
+
+/// Dense rows to rows that lie a pitch apart, poison between them: what a rung reads there is NaN.
+Bytes spread(const Rows& rows, const Bytes& dense) {
+  if (rows.pitch == rows.length) return dense;
+  Bytes bytes(rows.bytes(), std::byte{kPoison});
+  for (std::size_t i = 0; i < rows.count; ++i)
+    std::copy_n(dense.begin() + static_cast<std::ptrdiff_t>(i * rows.length), rows.length,
+                bytes.begin() + static_cast<std::ptrdiff_t>(i * rows.pitch));
+  return bytes;
+}
+
+/// The way back. `gaps_intact` tells whether there is still poison between the rows.
+Bytes gather(const Rows& rows, const Bytes& bytes, bool& gaps_intact) {
+  gaps_intact = true;
+  if (rows.pitch == rows.length) return bytes;
+  Bytes dense;
+  dense.reserve(rows.count * rows.length);
+  for (std::size_t i = 0; i < rows.count; ++i) {
+    const auto row = bytes.begin() + static_cast<std::ptrdiff_t>(i * rows.pitch);
+    const auto end = row + static_cast<std::ptrdiff_t>(rows.length);
+    dense.insert(dense.end(), row, end);
+    if (i + 1 < rows.count)
+      gaps_intact &= std::all_of(end, row + static_cast<std::ptrdiff_t>(rows.pitch),
+                                 [](std::byte b) { return b == std::byte{kPoison}; });
+  }
+  return dense;
+}
+
 /// Device memory with sentinels on both sides.
 class Guarded {
  public:
@@ -78,8 +121,9 @@ Outcome run_rung(const Device& device, const Rung& rung, const Problem& problem,
   for (int i = 0; i < signature.count; ++i) {
     const Operand& operand = signature.operands[i];
     if (!operand.present) continue;
-    buffers[i] = std::make_unique<Guarded>(device, element_count(operand) * bytes_of(operand.dtype));
-    if (operand.role != Role::output) buffers[i]->write(before[i] = encode(operand.dtype, operands[i]));
+    const Rows rows(operand);
+    buffers[i] = std::make_unique<Guarded>(device, rows.bytes());
+    if (operand.role != Role::output) buffers[i]->write(spread(rows, before[i] = encode(operand.dtype, operands[i])));
     pointers[i] = buffers[i]->data();
   }
   const std::int64_t workspace_bytes = rung.workspace_bytes ? rung.workspace_bytes(problem) : 0;
@@ -95,7 +139,9 @@ Outcome run_rung(const Device& device, const Rung& rung, const Problem& problem,
   for (int i = 0; i < signature.count; ++i) {
     const Operand& operand = signature.operands[i];
     if (!operand.present) continue;
-    outcome.operands[i] = buffers[i]->read();
+    bool gaps_intact = true;
+    outcome.operands[i] = gather(Rows(operand), buffers[i]->read(), gaps_intact);
+    if (!gaps_intact) outcome.complaints.push_back(fmt::format("wrote between the rows of {}", operand.name));
     if (!buffers[i]->intact()) outcome.complaints.push_back(fmt::format("wrote outside {}", operand.name));
     if (operand.role == Role::input && outcome.operands[i] != before[i])
       outcome.complaints.push_back(fmt::format("changed its input {}", operand.name));

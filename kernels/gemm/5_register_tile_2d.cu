@@ -1,6 +1,6 @@
-// gemm, rung 3, register tile. The formula and its costs stand in gemm.h.
+// gemm, rung 5, 2D register tile. The formula and its costs stand in gemm.h.
 
-#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/epilogue.h"
 #include "kernels/launch.h"
 
 namespace weft::WEFT_TARGET {
@@ -45,13 +45,13 @@ __device__ __forceinline__ void load_tile(const T* __restrict__ x, int64_t step,
   }
 }
 
-// Rung 3, register tile. With one element a thread, each multiplication cost two reads of shared memory. Here a thread
-// keeps kThreadM x kThreadN sums in registers: for each k it reads kThreadM + kThreadN numbers and does kThreadM *
-// kThreadN multiplications with them, so at 8 x 4 a number read from shared memory serves 2.7 multiplications instead
+// Rung 5, 2D register tile. With one element a thread, each multiplication cost two reads of shared memory. Here a
+// thread keeps kThreadM x kThreadN sums in registers: for each k it reads kThreadM + kThreadN numbers and does kThreadM
+// * kThreadN multiplications with them, so at 8 x 4 a number read from shared memory serves 2.7 multiplications instead
 // of a half. op(a) lies turned round in shared memory, [k][m], so that a thread's numbers are neighbours and one
 // instruction reads four. Ragged edges are filled with 0, which adds nothing; only the store looks at the edge again.
 template <class Tile, bool kTransA, bool kTransB, class T, class Out>
-__global__ void __launch_bounds__(Tile::kThreads) gemm_register_tile_kernel(GemmCall<T, Out> call) {
+__global__ void __launch_bounds__(Tile::kThreads) gemm_register_tile_2d_kernel(GemmCall<T, Out> call) {
   constexpr int kM = Tile::kThreadM, kN = Tile::kThreadN;
   alignas(16) __shared__ float tile_a[Tile::kBlockK][Tile::kBlockM + Tile::kPad];  // op(a)[m0 + i][k0 + k] at [k][i]
   alignas(16) __shared__ float tile_b[Tile::kBlockK][Tile::kBlockN + Tile::kPad];  // op(b)[k0 + k][n0 + j] at [k][j]
@@ -64,10 +64,8 @@ __global__ void __launch_bounds__(Tile::kThreads) gemm_register_tile_kernel(Gemm
 
   float sums[kM][kN] = {};
   for (int64_t k0 = 0; k0 < call.K; k0 += Tile::kBlockK) {
-    load_tile<Tile::kBlockM, Tile::kBlockK, Tile::kThreads, !kTransA>(call.a, kTransA ? call.M : call.K, m0, call.M, k0,
-                                                                      call.K, tile_a);
-    load_tile<Tile::kBlockN, Tile::kBlockK, Tile::kThreads, kTransB>(call.b, kTransB ? call.K : call.N, n0, call.N, k0,
-                                                                     call.K, tile_b);
+    load_tile<Tile::kBlockM, Tile::kBlockK, Tile::kThreads, !kTransA>(call.a, call.lda, m0, call.M, k0, call.K, tile_a);
+    load_tile<Tile::kBlockN, Tile::kBlockK, Tile::kThreads, kTransB>(call.b, call.ldb, n0, call.N, k0, call.K, tile_b);
     __syncthreads();
 #pragma unroll
     for (int k = 0; k < Tile::kBlockK; ++k) {
@@ -89,20 +87,20 @@ __global__ void __launch_bounds__(Tile::kThreads) gemm_register_tile_kernel(Gemm
   for (int i = 0; i < kM; ++i)
 #pragma unroll
     for (int j = 0; j < kN; ++j)
-      if (m0 + m1 + i < call.M && n0 + n1 + j < call.N) gemm_store(call, m0 + m1 + i, n0 + n1 + j, sums[i][j]);
+      if (m0 + m1 + i < call.M && n0 + n1 + j < call.N) store_sum(call, m0 + m1 + i, n0 + n1 + j, sums[i][j]);
 }
 
 template <class Tile, bool kTransA, bool kTransB, class T, class Out>
 void launch_tiling(const GemmCall<T, Out>& call, Stream stream) {
   const auto blocks = static_cast<unsigned>(ceil_div(call.M, Tile::kBlockM) * ceil_div(call.N, Tile::kBlockN));
-  launch(gemm_register_tile_kernel<Tile, kTransA, kTransB, T, Out>,
+  launch(gemm_register_tile_2d_kernel<Tile, kTransA, kTransB, T, Out>,
          {.grid = dim3(blocks), .block = dim3(Tile::kThreads), .stream = stream}, call);
 }
 
 }  // namespace
 
 template <class T, class Out>
-void gemm_register_tile(const GemmCall<T, Out>& call, Stream stream) {
+void gemm_register_tile_2d(const GemmCall<T, Out>& call, Stream stream) {
   using Tile = Tiling<64, 64, 32, 8, 4>;
   if (call.trans_a)
     call.trans_b ? launch_tiling<Tile, true, true>(call, stream) : launch_tiling<Tile, true, false>(call, stream);
@@ -110,8 +108,8 @@ void gemm_register_tile(const GemmCall<T, Out>& call, Stream stream) {
     call.trans_b ? launch_tiling<Tile, false, true>(call, stream) : launch_tiling<Tile, false, false>(call, stream);
 }
 
-template void gemm_register_tile(const GemmCall<float, float>&, Stream);
-template void gemm_register_tile(const GemmCall<__nv_bfloat16, __nv_bfloat16>&, Stream);
-template void gemm_register_tile(const GemmCall<__nv_bfloat16, float>&, Stream);
+template void gemm_register_tile_2d(const GemmCall<float, float>&, Stream);
+template void gemm_register_tile_2d(const GemmCall<__nv_bfloat16, __nv_bfloat16>&, Stream);
+template void gemm_register_tile_2d(const GemmCall<__nv_bfloat16, float>&, Stream);
 
 }  // namespace weft::WEFT_TARGET

@@ -1,12 +1,12 @@
-// gemm, rung 2, shared tile. The formula and its costs stand in gemm.h.
+// gemm, rung 3, shared tile. The formula and its costs stand in gemm.h.
 
-#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/epilogue.h"
 #include "kernels/launch.h"
 
 namespace weft::WEFT_TARGET {
 namespace {
 
-// Rung 2, shared tile. Naively, the kTile threads of a row of y all read the same row of op(a), each for itself. Here a
+// Rung 3, shared tile. Naively, the kTile threads of a row of y all read the same row of op(a), each for itself. Here a
 // block of kTile x kTile threads fetches a square tile of each operand once into shared memory, and every number in it
 // then serves kTile multiplications: global traffic falls by kTile. Each thread still computes one element, and for
 // each of its multiplications reads two numbers from shared memory, which is now what it waits for.
@@ -27,19 +27,23 @@ __global__ void __launch_bounds__(kTile* kTile) gemm_shared_tile_kernel(GemmCall
   for (int64_t k0 = 0; k0 < call.K; k0 += kTile) {
     // Threads of a warp differ in x, so x runs along the operand's contiguous axis. What lies outside counts as 0.
     if (call.trans_a)
-      tile_a[x][y] = m0 + x < call.M && k0 + y < call.K ? static_cast<float>(call.a[(k0 + y) * call.M + m0 + x]) : 0.0f;
+      tile_a[x][y] =
+          m0 + x < call.M && k0 + y < call.K ? static_cast<float>(call.a[(k0 + y) * call.lda + m0 + x]) : 0.0f;
     else
-      tile_a[y][x] = m0 + y < call.M && k0 + x < call.K ? static_cast<float>(call.a[(m0 + y) * call.K + k0 + x]) : 0.0f;
+      tile_a[y][x] =
+          m0 + y < call.M && k0 + x < call.K ? static_cast<float>(call.a[(m0 + y) * call.lda + k0 + x]) : 0.0f;
     if (call.trans_b)
-      tile_b[x][y] = n0 + y < call.N && k0 + x < call.K ? static_cast<float>(call.b[(n0 + y) * call.K + k0 + x]) : 0.0f;
+      tile_b[x][y] =
+          n0 + y < call.N && k0 + x < call.K ? static_cast<float>(call.b[(n0 + y) * call.ldb + k0 + x]) : 0.0f;
     else
-      tile_b[y][x] = n0 + x < call.N && k0 + y < call.K ? static_cast<float>(call.b[(k0 + y) * call.N + n0 + x]) : 0.0f;
+      tile_b[y][x] =
+          n0 + x < call.N && k0 + y < call.K ? static_cast<float>(call.b[(k0 + y) * call.ldb + n0 + x]) : 0.0f;
     __syncthreads();
 #pragma unroll
     for (int k = 0; k < kTile; ++k) sum += tile_a[y][k] * tile_b[k][x];
     __syncthreads();  // nobody may overwrite the tiles while another still reads them
   }
-  if (m0 + y < call.M && n0 + x < call.N) gemm_store(call, m0 + y, n0 + x, sum);
+  if (m0 + y < call.M && n0 + x < call.N) store_sum(call, m0 + y, n0 + x, sum);
 }
 
 }  // namespace

@@ -1,0 +1,107 @@
+#pragma once
+// gemm's problems: one written down by names, and the shapes worth testing.
+
+#include "kernels/catalogue.h"
+#include "kernels/ops.h"
+#include "kernels/target.h"
+
+namespace weft::WEFT_TARGET {
+
+/// A gemm's extents and scalars (extents::Gemm) by name.
+struct GemmShape {
+  int64_t M, N, K;
+  bool trans_a = false, trans_b = false;
+  bool bias = false, residual = false, relu = false;
+  bool out_f32 = false, tf32 = false;
+  int64_t lda = 0, ldb = 0, ldy = 0, ld_residual = 0;
+  double alpha = 1, beta = 0;
+  const char* note = nullptr;
+};
+
+constexpr Problem gemm_problem(const GemmShape& z, DType dtype = DType::f32) {
+  return {{z.M, z.N, z.K, z.trans_a, z.trans_b, z.bias, z.residual, z.relu, z.out_f32, z.tf32, z.lda, z.ldb, z.ldy,
+           z.ld_residual},
+          {z.alpha, z.beta},
+          dtype,
+          z.note};
+}
+
+/// The shapes worth testing. Each runs in float32 and in bfloat16, on every rung that takes it.
+inline constexpr Problem kGemmProblems[] = {
+    gemm_problem({.M = 1, .N = 1, .K = 1}),
+    gemm_problem({.M = 2, .N = 3, .K = 7, .out_f32 = true}),
+    gemm_problem({.M = 7, .N = 2, .K = 3, .trans_a = true, .bias = true, .relu = true}),
+    gemm_problem({.M = 3, .N = 7, .K = 2, .trans_b = true, .bias = true, .alpha = -0.5, .beta = 1}),
+    gemm_problem({.M = 31, .N = 33, .K = 63, .residual = true}),
+    gemm_problem({.M = 33, .N = 63, .K = 31, .trans_a = true, .tf32 = true}),
+    gemm_problem({.M = 63, .N = 31, .K = 33, .trans_b = true, .out_f32 = true}),
+    gemm_problem({.M = 65, .N = 65, .K = 65, .trans_a = true, .trans_b = true}),
+    gemm_problem({.M = 63, .N = 65, .K = 7, .trans_a = true, .trans_b = true, .bias = true, .alpha = 2, .beta = -1}),
+    gemm_problem({.M = 64, .N = 64, .K = 64, .tf32 = true, .note = "one whole tile"}),
+    gemm_problem({.M = 64,
+                  .N = 64,
+                  .K = 16,
+                  .trans_a = true,
+                  .trans_b = true,
+                  .bias = true,
+                  .residual = true,
+                  .relu = true,
+                  .out_f32 = true,
+                  .beta = 0.5,
+                  .note = "one whole tile, one step"}),
+    gemm_problem({.M = 128,
+                  .N = 192,
+                  .K = 48,
+                  .trans_b = true,
+                  .bias = true,
+                  .residual = true,
+                  .relu = true,
+                  .note = "whole tiles"}),
+    gemm_problem({.M = 97, .N = 101, .K = 103, .alpha = 0.5, .beta = 0.5, .note = "prime"}),
+    gemm_problem({.M = 101, .N = 103, .K = 97, .trans_a = true, .out_f32 = true, .note = "prime"}),
+    gemm_problem({.M = 103, .N = 97, .K = 101, .trans_b = true, .tf32 = true, .note = "prime"}),
+    gemm_problem(
+        {.M = 127, .N = 131, .K = 37, .trans_a = true, .trans_b = true, .bias = true, .beta = 1, .note = "prime"}),
+    gemm_problem({.M = 129,
+                  .N = 127,
+                  .K = 31,
+                  .residual = true,
+                  .lda = 40,
+                  .ldb = 136,
+                  .ldy = 144,
+                  .ld_residual = 152,
+                  .note = "strided by whole 16 bytes"}),
+    gemm_problem({.M = 33,
+                  .N = 65,
+                  .K = 63,
+                  .trans_a = true,
+                  .bias = true,
+                  .residual = true,
+                  .relu = true,
+                  .lda = 37,
+                  .ldb = 67,
+                  .ldy = 71,
+                  .ld_residual = 66,
+                  .beta = 1,
+                  .note = "strided by odd numbers"}),
+    gemm_problem({.M = 65,
+                  .N = 33,
+                  .K = 29,
+                  .trans_a = true,
+                  .trans_b = true,
+                  .out_f32 = true,
+                  .lda = 72,
+                  .ldb = 32,
+                  .ldy = 35,
+                  .note = "strided, transposed"}),
+    gemm_problem({.M = 1, .N = 130, .K = 200, .trans_b = true, .bias = true, .note = "one row"}),
+    gemm_problem({.M = 130, .N = 1, .K = 200, .trans_a = true, .bias = true, .note = "one column"}),
+    gemm_problem({.M = 9, .N = 8, .K = 1000, .trans_a = true, .relu = true, .note = "long sums"}),
+    gemm_problem({.M = 200, .N = 70, .K = 1, .note = "outer product"}),
+    gemm_problem({.M = 16, .N = 1000, .K = 512, .trans_b = true, .bias = true, .note = "resnet18 fc, forward"}),
+    gemm_problem({.M = 16, .N = 512, .K = 100, .note = "resnet18 fc of 100 classes, backward data"}),
+    gemm_problem({.M = 100, .N = 512, .K = 16, .trans_a = true, .note = "resnet18 fc of 100 classes, backward weight"}),
+    gemm_problem({.M = 196, .N = 128, .K = 288, .trans_b = true, .note = "a 3x3 convolution's columns and filters"}),
+};
+
+}  // namespace weft::WEFT_TARGET
