@@ -5,7 +5,7 @@
 
 #include <array>
 
-#include "tests/core/harness_temporary.h"
+#include "tests/temporary_folder.h"
 
 using namespace weft;
 using weft::test::error_of;

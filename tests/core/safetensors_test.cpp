@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/files.h"
-#include "tests/core/harness_temporary.h"
+#include "tests/temporary_folder.h"
 
 using namespace weft;
 using weft::test::error_of;

@@ -10,7 +10,7 @@
 #include <random>
 #include <vector>
 
-#include "tests/core/harness_temporary.h"
+#include "tests/temporary_folder.h"
 
 using namespace weft;
 using weft::test::error_of;

@@ -7,7 +7,7 @@
 #include "core/files.h"
 #include "core/pickle.h"
 #include "core/safetensors.h"
-#include "tests/core/harness_temporary.h"
+#include "tests/temporary_folder.h"
 
 using namespace weft;
 using weft::test::error_of;

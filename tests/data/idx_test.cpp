@@ -7,7 +7,7 @@
 
 #include <cmath>
 
-#include "tests/data/temporary.h"
+#include "tests/data/pictures.h"
 
 namespace weft::test {
 namespace {
@@ -102,7 +102,7 @@ TEST_CASE("IDX folders whose parts do not fit are refused") {
   write_folder(folder);
   CHECK(error().empty());
   folder.write("train-labels-idx1-ubyte", labels({0, 2, 1}));
-  CHECK(contains(error(), "4 pictures, but " + (folder / "train-labels-idx1-ubyte") + " holds 3 labels"));
+  CHECK(contains(error(), "4 pictures, but " + (folder / "train-labels-idx1-ubyte").string() + " holds 3 labels"));
   folder.write("train-labels-idx1-ubyte", labels({0, 0, 0, 0}));
   CHECK(contains(error(), "does not occur in training"));
   folder.write("train-labels-idx1-ubyte", images(4));

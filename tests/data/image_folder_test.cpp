@@ -6,7 +6,7 @@
 
 #include <set>
 
-#include "tests/data/temporary.h"
+#include "tests/data/pictures.h"
 
 namespace weft::test {
 namespace {
@@ -101,7 +101,7 @@ TEST_CASE("classes that are settled already keep their numbers") {
 TEST_CASE("folders that cannot be used end in one line that says which and what to do") {
   TemporaryFolder folder;
   auto error = [&](const std::string& path) { return error_of([&] { ImageFolder{std::filesystem::path(path)}; }); };
-  CHECK(error(folder / "none") == (folder / "none") + ": no such folder");
+  CHECK(error(folder / "none") == (folder / "none").string() + ": no such folder");
   folder.write("file", std::string("x"));
   CHECK(contains(error(folder / "file"), "a file, where a folder of pictures is wanted"));
   std::filesystem::create_directories(folder / "bare");
@@ -112,7 +112,7 @@ TEST_CASE("folders that cannot be used end in one line that says which and what 
   folder.write("hole/cats/a.jpg", a_jpeg(1));
   std::filesystem::create_directories(folder / "hole/dogs");
   CHECK(error(folder / "hole") ==
-        (folder / "hole/dogs") + ": the class folder is empty; put its pictures there, or remove it");
+        (folder / "hole/dogs").string() + ": the class folder is empty; put its pictures there, or remove it");
   folder.write("differ/train/cats/a.jpg", a_jpeg(1));
   folder.write("differ/train/dogs/a.jpg", a_jpeg(1));
   folder.write("differ/valid/cats/a.jpg", a_jpeg(1));
@@ -125,8 +125,8 @@ TEST_CASE("folders that cannot be used end in one line that says which and what 
   CHECK(contains(error(folder / "few"), "cannot be split into training and validation"));
   folder.write("words/cats/a.jpg", a_jpeg(1));
   folder.write("words/dogs/a.jpg", std::string("not a picture"));
-  CHECK(
-      contains(error(folder / "words"), "none of its files can be used; the first: " + (folder / "words/dogs/a.jpg")));
+  CHECK(contains(error(folder / "words"),
+                 "none of its files can be used; the first: " + (folder / "words/dogs/a.jpg").string()));
 }
 
 TEST_CASE("unusable pictures are left out, named and counted") {
@@ -143,7 +143,8 @@ TEST_CASE("unusable pictures are left out, named and counted") {
   CHECK(data.unusable() == 3);
   CHECK(data.train_samples().size() == 6);
   REQUIRE(lines.size() == 3);
-  CHECK(lines[0] == "warning: left out: " + (folder / "train/cats/cut.jpg") + ": the JPEG is cut short (truncated)");
+  CHECK(lines[0] ==
+        "warning: left out: " + (folder / "train/cats/cut.jpg").string() + ": the JPEG is cut short (truncated)");
   CHECK(contains(lines[1], "empty.jpg: the file is empty (0 bytes)"));
   CHECK(contains(lines[2], "text.jpg: a text file, not a picture"));
   for (int i = 0; i < 20; ++i) folder.write("valid/dogs/t" + std::to_string(i) + ".jpg", std::string("words"));
@@ -174,7 +175,7 @@ TEST_CASE("audit lists what cannot be used and what is odd") {
   std::vector<AuditFinding> findings = audit(folder.path());
   REQUIRE(findings.size() == 4);
   CHECK(findings[0].path == folder / "cats/again.jpg");
-  CHECK(findings[0].reason == "the same bytes as " + (folder / "cats/a.jpg"));
+  CHECK(findings[0].reason == "the same bytes as " + (folder / "cats/a.jpg").string());
   CHECK(findings[0].usable);
   CHECK(findings[1].path == folder / "cats/text.jpg");
   CHECK(findings[1].reason == "a text file, not a picture; Weft reads JPEG and PNG");

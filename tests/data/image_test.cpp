@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "kernels/philox.h"
-#include "tests/data/temporary.h"
+#include "tests/data/pictures.h"
 
 namespace weft::test {
 namespace {

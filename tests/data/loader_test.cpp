@@ -9,7 +9,7 @@
 #include <chrono>
 #include <thread>
 
-#include "tests/data/temporary.h"
+#include "tests/data/pictures.h"
 
 namespace weft::test {
 namespace {

@@ -8,7 +8,7 @@
 #include "data/idx.h"
 #include "data/image_folder.h"
 #include "data/loader.h"
-#include "tests/data/temporary.h"
+#include "tests/data/pictures.h"
 
 namespace weft::test {
 namespace {

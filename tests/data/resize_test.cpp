@@ -8,7 +8,7 @@
 #include <fstream>
 
 #include "kernels/philox.h"
-#include "tests/data/temporary.h"
+#include "tests/data/pictures.h"
 
 namespace weft::test {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "data/image_folder.h"
 #include "data/resize.h"
-#include "tests/data/temporary.h"
+#include "tests/data/pictures.h"
 
 namespace weft::test {
 namespace {

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "tests/data/temporary.h"
+#include "tests/data/pictures.h"
 
 namespace weft::test {
 namespace {

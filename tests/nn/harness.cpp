@@ -1,7 +1,6 @@
 #include "tests/nn/harness.h"
 
 #include <doctest/doctest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -12,17 +11,6 @@
 namespace weft::tests {
 
 namespace fs = std::filesystem;
-
-TemporaryFolder::TemporaryFolder() {
-  static std::atomic<int> made{0};
-  path_ = fs::temp_directory_path() / ("weft-nn-" + std::to_string(::getpid()) + "-" + std::to_string(made++));
-  fs::create_directories(path_);
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
 
 void Stripes::load(std::int64_t index, Philox& random, float* item) const {
   constexpr int kPeriod = 4;

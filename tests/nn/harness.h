@@ -1,7 +1,6 @@
 #pragma once
-// Small data, small models and folders for the tests of nn/.
+// Small data and small models for the tests of nn/.
 
-#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -9,19 +8,11 @@
 
 #include "nn/layers.h"
 #include "nn/learner.h"
+#include "tests/temporary_folder.h"
 
 namespace weft::tests {
 
-/// A folder that goes when the test does.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
+using test::TemporaryFolder;
 
 /// Noisy stripes: upright for class 0, lying for class 1. `augmented` ones are shifted anew each time.
 class Stripes : public Dataset {
