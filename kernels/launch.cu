@@ -86,9 +86,11 @@ std::string advice(cudaError_t status) {
 }
 
 std::string launch_text(const LaunchConfig& config) {
+  const dim3& cluster = config.cluster;
+  const bool alone = cluster.x * cluster.y * cluster.z == 1;
   return "cuda: kernel launched at " + place(config.file, config.line) + " with grid " + extents(config.grid) +
-         ", block " + extents(config.block) + " and " + std::to_string(config.shared_bytes) +
-         " bytes of dynamic shared memory";
+         ", block " + extents(config.block) + (alone ? "" : ", cluster " + extents(cluster)) + " and " +
+         std::to_string(config.shared_bytes) + " bytes of dynamic shared memory";
 }
 
 }  // namespace
@@ -109,6 +111,21 @@ void prepare_shared(const void* kernel, const LaunchConfig& config) {
     cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
   }
   report(status, launch_text(config) + ", where " + this_gpu() + " allows " + std::to_string(limit));
+}
+
+cudaLaunchConfig_t cluster_launch(const LaunchConfig& config, cudaLaunchAttribute& attribute) {
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim.x = config.cluster.x;
+  attribute.val.clusterDim.y = config.cluster.y;
+  attribute.val.clusterDim.z = config.cluster.z;
+  cudaLaunchConfig_t launch{};
+  launch.gridDim = config.grid;
+  launch.blockDim = config.block;
+  launch.dynamicSmemBytes = config.shared_bytes;
+  launch.stream = static_cast<cudaStream_t>(config.stream);
+  launch.attrs = &attribute;
+  launch.numAttrs = 1;
+  return launch;
 }
 
 void check_launch(cudaError_t status, const void* kernel, const LaunchConfig& config) {

@@ -10,12 +10,14 @@
 
 namespace weft::WEFT_TARGET {
 
-/// Grid and block extents, bytes of dynamic shared memory (dynamic_shared<T>() gets at them), and the stream.
+/// Grid and block extents, bytes of dynamic shared memory (dynamic_shared<T>() gets at them), the stream, and how many
+/// blocks a cluster has along each axis of the grid (at most 8 in all; sm_90).
 struct LaunchConfig {
   dim3 grid;
   dim3 block;
   unsigned shared_bytes = 0;
   Stream stream = nullptr;
+  dim3 cluster = dim3(1, 1, 1);
   /// Where the configuration is written, for messages. Not to be set.
   const char* file = __builtin_FILE();
   int line = __builtin_LINE();
@@ -27,6 +29,9 @@ struct LaunchConfig {
 void check_cuda(cudaError_t status, const char* what, const char* file = __builtin_FILE(), int line = __builtin_LINE());
 /// Raises the kernel's limit of dynamic shared memory, which is 48 KiB otherwise. Throws weft::Error.
 void prepare_shared(const void* kernel, const LaunchConfig& config);
+/// The configuration as cudaLaunchKernelEx takes it, with `attribute`, which must outlive it, for the cluster's
+/// extents.
+cudaLaunchConfig_t cluster_launch(const LaunchConfig& config, cudaLaunchAttribute& attribute);
 /// Throws weft::Error where `status`, what the launch came to, is not cudaSuccess.
 void check_launch(cudaError_t status, const void* kernel, const LaunchConfig& config);
 
@@ -35,6 +40,13 @@ template <class... Parameters, class... Args>
 void launch(void (*kernel)(Parameters...), const LaunchConfig& config, Args&&... args) {
   const void* const function = reinterpret_cast<const void*>(kernel);
   if (config.shared_bytes > 48 * 1024) prepare_shared(function, config);
+  if (config.cluster.x * config.cluster.y * config.cluster.z != 1) {
+    cudaLaunchAttribute cluster{};
+    const cudaLaunchConfig_t with_cluster = cluster_launch(config, cluster);
+    check_launch(cudaLaunchKernelEx(&with_cluster, kernel, static_cast<Parameters>(std::forward<Args>(args))...),
+                 function, config);
+    return;
+  }
   kernel<<<config.grid, config.block, config.shared_bytes, static_cast<cudaStream_t>(config.stream)>>>(
       static_cast<Parameters>(std::forward<Args>(args))...);
   check_launch(cudaGetLastError(), function, config);
@@ -56,7 +68,7 @@ void launch(void (*kernel)(Parameters...), const LaunchConfig& config, Args&&...
   const std::tuple<Parameters...> parameters(static_cast<Parameters>(std::forward<Args>(args))...);
   run_grid(
       config.grid, config.block, config.shared_bytes, [&] { std::apply(kernel, parameters); },
-      Site{config.file, config.line});
+      Site{config.file, config.line}, config.cluster);
 }
 
 /// The block's dynamic shared memory.

@@ -124,7 +124,16 @@ void BlockRunner::finish() {
   launch_ = nullptr;
 }
 
-std::string BlockRunner::run(uint3 block_index) {
+std::string BlockRunner::run(uint3 block_index, Cluster& cluster, unsigned rank) {
+  cluster_ = &cluster;
+  rank_ = rank;
+  std::string error;
+  if (cluster.enter(rank, *this)) error = run_threads(block_index);
+  cluster.leave(rank, error);
+  return error;
+}
+
+std::string BlockRunner::run_threads(uint3 block_index) {
   static std::atomic<std::uint64_t> blocks{0};
   block_generation = ++blocks;
   block_index_ = blockIdx = block_index;
@@ -146,7 +155,8 @@ std::string BlockRunner::run(uint3 block_index) {
   ready_.clear();
   next_start_ = 0;
   live_ = static_cast<unsigned>(count);
-  idle_polls_ = 0;
+  progressed();
+  async_view_.clear();
   aborting_ = false;
   error_.clear();
 
@@ -160,13 +170,21 @@ std::string BlockRunner::run(uint3 block_index) {
 
 // What is still under way when the last thread has left: some of it happens after all.
 void BlockRunner::finish_async() {
-  if (!error_.empty()) return async_.engine.abandon();
+  if (aborting_) return async_.engine.abandon();
   try {
     async_.engine.finish_block();
   } catch (const std::exception& error) {
     async_.engine.abandon();
     error_ = error.what();
   }
+}
+
+unsigned char* BlockRunner::async_view() {
+  if (async_view_.empty()) {
+    async_view_.resize(launch_->shared_bytes);
+    fill_poison(async_view_.data(), async_view_.size());
+  }
+  return async_view_.data();
 }
 
 bool BlockRunner::in_dynamic_shared(const void* address, std::size_t bytes) const {
@@ -236,7 +254,7 @@ void BlockRunner::run_thread(Thread& thread, Fiber& self) {
   thread.state = ThreadState::kRunning;
   threadIdx = thread.index;
   current_ = &thread;
-  idle_polls_ = 0;
+  progressed();
   std::string failure;
   try {
     launch_->body(launch_->closure);
@@ -259,6 +277,7 @@ void BlockRunner::leave(Thread& thread) {
   thread.state = ThreadState::kExited;
   --live_;
   async_.engine.leave(thread.linear);
+  cluster_->thread_left(rank_, thread.linear);
   Warp& warp = warps_[thread.linear / 32];
   warp.live &= ~(1u << (thread.linear % 32));
   const Barrier& barrier = barriers_[0];

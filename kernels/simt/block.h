@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/simt/cluster.h"
 #include "kernels/simt/machine.h"
 #include "kernels/simt/ptx/async.h"
 #include "kernels/simt/sync.h"
@@ -18,6 +19,7 @@ namespace weft::simt {
 struct Launch {
   dim3 grid;
   dim3 block;
+  dim3 cluster;
   unsigned shared_bytes;
   void (*body)(const void*);
   const void* closure;
@@ -97,8 +99,8 @@ class BlockRunner {
 
   /// Gets ready for the blocks of `launch`, which must outlive them.
   void prepare(const Launch& launch);
-  /// Runs one block; the returned message is empty where all went well.
-  std::string run(uint3 block_index);
+  /// Runs one block, which is `rank` of its cluster; the returned message is empty where all went well.
+  std::string run(uint3 block_index, Cluster& cluster, unsigned rank);
   /// Gives back what only this launch needed.
   void finish();
 
@@ -106,13 +108,25 @@ class BlockRunner {
   int barrier(unsigned id, unsigned count, int predicate, bool wait, const char* what, Site site);
   void collective(const char* what, unsigned mask, void* argument, Completion complete, Site site);
   void yield(const char* what, Site site, bool polling);
-  void progressed() { idle_polls_ = 0; }
+  void progressed() {
+    idle_polls_ = 0;
+    progressed_ = true;
+  }
   const Thread& current() const { return *current_; }
   unsigned live_lanes() const { return warps_[current_->linear / 32].live; }
   void* dynamic_shared() const { return dynamic_shared_; }
   /// Whether `bytes` from `address` lie in this launch's dynamic shared memory.
   bool in_dynamic_shared(const void* address, std::size_t bytes) const;
   BlockAsync& async() { return async_; }
+  Cluster& cluster() const { return *cluster_; }
+  unsigned rank() const { return rank_; }
+  unsigned shared_bytes() const { return launch_->shared_bytes; }
+  std::size_t thread_count() const { return threads_.size(); }
+  /// The block's dynamic shared memory as the asynchronous proxy sees it: poison until it writes there itself or a
+  /// fence shows it what threads wrote.
+  unsigned char* async_view();
+  /// What each thread waits for, by place.
+  std::string waits() const;
   std::string place(const Thread& thread) const;
 
  private:
@@ -123,6 +137,8 @@ class BlockRunner {
   void leave(Thread& thread);
   void suspend(Thread& thread);
   void finish_async();
+  std::string run_threads(uint3 block_index);
+  bool rest();
   void switch_to(Fiber& to);
   void arrived_at(Fiber& self, boost::context::fiber&& came_from);
   bool try_complete(Warp& warp, unsigned first, unsigned group);
@@ -138,6 +154,7 @@ class BlockRunner {
   std::size_t next_start_ = 0;
   unsigned live_ = 0;
   unsigned idle_polls_ = 0;
+  bool progressed_ = true;  // since the block last gave up its turn
   Thread* current_ = nullptr;
   bool aborting_ = false;
   bool shutting_down_ = false;
@@ -155,6 +172,9 @@ class BlockRunner {
   std::size_t dynamic_shared_capacity_ = 0;
 
   BlockAsync async_;
+  Cluster* cluster_ = nullptr;
+  unsigned rank_ = 0;
+  std::vector<unsigned char> async_view_;  // empty until the block first uses the asynchronous proxy
 };
 
 /// The runner of this OS thread while it runs a block, else null.

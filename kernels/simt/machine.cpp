@@ -7,6 +7,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
+#include <deque>
 #include <limits>
 #include <mutex>
 #include <numeric>
@@ -14,6 +15,7 @@
 
 #include "kernels/error.h"
 #include "kernels/simt/block.h"
+#include "kernels/simt/cluster.h"
 #include "kernels/simt/sanitizer.h"
 
 namespace weft::simt {
@@ -38,43 +40,118 @@ std::atomic<std::uint64_t>& seed_setting() {
   return setting;
 }
 
-/// One launch as the workers see it.
+/// The OS threads that run one cluster's blocks.
+struct Team {
+  Cluster cluster;
+  bool go_on = false;
+
+  /// Waits until all `size` have come; the last one does `then` before any goes on.
+  template <class Then>
+  void meet(unsigned size, const Then& then) {
+    std::unique_lock lock(mutex_);
+    const std::uint64_t round = round_;
+    if (++come_ < size) {
+      met_.wait(lock, [&] { return round_ != round; });
+      return;
+    }
+    then();
+    come_ = 0;
+    ++round_;
+    met_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable met_;
+  unsigned come_ = 0;
+  std::uint64_t round_ = 0;
+};
+
+/// One launch as the workers see it. Blocks are numbered in the order of their index, cluster after cluster.
 struct Job {
   const Launch* launch = nullptr;
   std::uint64_t blocks = 0;
+  unsigned cluster_blocks = 1;
   std::atomic<std::uint64_t> next{0};
+  std::atomic<unsigned> next_worker{0};
+  std::deque<Team> teams;  // each runs one cluster at a time, where there are any
   std::atomic<bool> failed{false};
   std::mutex mutex;
   std::uint64_t failing_block = std::numeric_limits<std::uint64_t>::max();
   std::string error;
 };
 
-uint3 block_index(const dim3& grid, std::uint64_t linear) {
-  return {static_cast<unsigned>(linear % grid.x), static_cast<unsigned>(linear / grid.x % grid.y),
-          static_cast<unsigned>(linear / grid.x / grid.y)};
+uint3 index_of(const dim3& extents, std::uint64_t linear) {
+  return {static_cast<unsigned>(linear % extents.x), static_cast<unsigned>(linear / extents.x % extents.y),
+          static_cast<unsigned>(linear / extents.x / extents.y)};
 }
 
-// Blocks are claimed in order, and a claimed block runs to its end even after another failed: so the failure that is
-// kept is that of the first failing block, however many OS threads there are.
-void work(Job& job) {
-  static thread_local BlockRunner runner;
+uint3 block_index(const Launch& launch, std::uint64_t number) {
+  const dim3 &grid = launch.grid, &cluster = launch.cluster;
+  const std::uint64_t blocks = std::uint64_t{cluster.x} * cluster.y * cluster.z;
+  const uint3 of_cluster = index_of(dim3(grid.x / cluster.x, grid.y / cluster.y, grid.z / cluster.z), number / blocks);
+  const uint3 within = index_of(cluster, number % blocks);
+  return {of_cluster.x * cluster.x + within.x, of_cluster.y * cluster.y + within.y,
+          of_cluster.z * cluster.z + within.z};
+}
+
+// What is kept is the failure of the first failing block, however many OS threads there are.
+void keep_failure(Job& job, std::uint64_t block, const std::string& error) {
+  const std::lock_guard lock(job.mutex);
+  job.failed = true;
+  if (block < job.failing_block) {
+    job.failing_block = block;
+    job.error = error;
+  }
+}
+
+// Without clusters, blocks are claimed in order, and a claimed block runs to its end even after another failed.
+void work_alone(Job& job, BlockRunner& runner) {
+  static thread_local Cluster cluster;
+  const auto threads = static_cast<unsigned>(job.launch->order.size());
   std::uint64_t block = 0;
-  const auto keep = [&](const std::string& error) {
-    const std::lock_guard lock(job.mutex);
-    job.failed = true;
-    if (block < job.failing_block) {
-      job.failing_block = block;
-      job.error = error;
-    }
-  };
   try {
     runner.prepare(*job.launch);
     while (!job.failed.load(std::memory_order_relaxed) && (block = job.next.fetch_add(1)) < job.blocks) {
-      const std::string error = runner.run(block_index(job.launch->grid, block));
-      if (!error.empty()) keep(error);
+      cluster.prepare(1, threads, 0);
+      const std::string error = runner.run(block_index(*job.launch, block), cluster, 0);
+      if (!error.empty()) keep_failure(job, block, error);
     }
   } catch (const std::exception& error) {
-    keep(error.what());
+    keep_failure(job, block, error.what());
+  }
+}
+
+// A team takes every n-th cluster, and goes on until it comes to one that lies behind a failure.
+void work_in_team(Job& job, BlockRunner& runner, unsigned worker) {
+  const unsigned size = job.cluster_blocks;
+  Team& team = job.teams[worker / size];
+  const unsigned rank = worker % size;
+  try {
+    runner.prepare(*job.launch);
+  } catch (const std::exception& error) {
+    keep_failure(job, 0, error.what());
+  }
+  for (std::uint64_t cluster = worker / size;; cluster += job.teams.size()) {
+    const std::uint64_t first = cluster * size;
+    team.meet(size, [&] {
+      const std::lock_guard lock(job.mutex);
+      team.go_on = first < job.blocks && first < job.failing_block;
+      team.cluster.prepare(size, static_cast<unsigned>(job.launch->order.size()), schedule_seed());
+    });
+    if (!team.go_on) return;
+    const std::string error = runner.run(block_index(*job.launch, first + rank), team.cluster, rank);
+    if (!error.empty()) keep_failure(job, first + rank, error);
+  }
+}
+
+void work(Job& job) {
+  static thread_local BlockRunner runner;
+  const unsigned worker = job.next_worker.fetch_add(1);
+  if (job.teams.empty()) {
+    work_alone(job, runner);
+  } else {
+    work_in_team(job, runner, worker);
   }
   runner.finish();
 }
@@ -157,13 +234,18 @@ std::string extents(const dim3& d) {
 }
 
 // The limits of every GPU since compute capability 3.0, and 9.0's for shared memory: what runs here can run there.
-void check_extents(const dim3& grid, const dim3& block, unsigned shared_bytes, Site where) {
+void check_extents(const dim3& grid, const dim3& block, const dim3& cluster, unsigned shared_bytes, Site where) {
   const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
   std::string fault;
   if (threads == 0 || block.x > 1024 || block.y > 1024 || block.z > 64 || threads > 1024) {
     fault = fmt::format("a block of {} is not within 1 to 1024 threads, (1024,1024,64)", extents(block));
   } else if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535) {
     fault = fmt::format("a grid of {} is not within (1,1,1) to (2^31-1,65535,65535)", extents(grid));
+  } else if (const std::uint64_t blocks = std::uint64_t{cluster.x} * cluster.y * cluster.z;
+             blocks == 0 || blocks > Cluster::kMaxBlocks) {
+    fault = fmt::format("a cluster of {} is not within 1 to {} blocks", extents(cluster), Cluster::kMaxBlocks);
+  } else if (grid.x % cluster.x != 0 || grid.y % cluster.y != 0 || grid.z % cluster.z != 0) {
+    fault = fmt::format("a grid of {} is not a whole number of clusters of {}", extents(grid), extents(cluster));
   } else if (shared_bytes > 227 * 1024) {
     fault = fmt::format("{} bytes of dynamic shared memory are more than 227 KiB", shared_bytes);
   } else if (running_block) {
@@ -174,14 +256,15 @@ void check_extents(const dim3& grid, const dim3& block, unsigned shared_bytes, S
 
 }  // namespace
 
-void run_grid(dim3 grid, dim3 block, unsigned shared_bytes, void (*body)(const void*), const void* closure,
-              Site where) {
-  check_extents(grid, block, shared_bytes, where);
-  const Launch launch{
-      grid, block, shared_bytes, body, closure, where, thread_order(std::size_t{block.x} * block.y * block.z)};
+void run_grid(dim3 grid, dim3 block, dim3 cluster, unsigned shared_bytes, void (*body)(const void*),
+              const void* closure, Site where) {
+  check_extents(grid, block, cluster, shared_bytes, where);
+  const Launch launch{grid, block,   cluster, shared_bytes,
+                      body, closure, where,   thread_order(std::size_t{block.x} * block.y * block.z)};
   Job job;
   job.launch = &launch;
   job.blocks = std::uint64_t{grid.x} * grid.y * grid.z;
+  job.cluster_blocks = cluster.x * cluster.y * cluster.z;
   {
     // One launch at a time: two of them would only share the same cores, and under AddressSanitizer a block's static
     // shared memory is the process's.
@@ -189,14 +272,19 @@ void run_grid(dim3 grid, dim3 block, unsigned shared_bytes, void (*body)(const v
     static Pool pool;
     const std::lock_guard lock(one_launch);
     const int threads = thread_count();
-    if (threads == 1 || job.blocks == 1) {
+    if (job.cluster_blocks > 1) {
+      static Pool cluster_pool;  // of another size than the pool, which would otherwise be made anew each time
+      const std::uint64_t teams = std::min<std::uint64_t>(threads, job.blocks / job.cluster_blocks);
+      for (std::uint64_t i = 0; i < teams; ++i) job.teams.emplace_back();
+      cluster_pool.run(job, static_cast<int>(teams * job.cluster_blocks) - 1);
+    } else if (threads == 1 || job.blocks == 1) {
       work(job);
     } else {
       pool.run(job, threads - 1);
     }
   }
   if (job.failed) {
-    const uint3 at = block_index(grid, job.failing_block);
+    const uint3 at = block_index(launch, job.failing_block);
     fail(fmt::format("simt: kernel launched at {}:{} with grid {} and block {}: block ({},{},{}): {}", where.file,
                      where.line, extents(grid), extents(block), at.x, at.y, at.z, job.error));
   }

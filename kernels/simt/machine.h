@@ -18,17 +18,19 @@ extern thread_local constinit dim3 blockDim;
 extern thread_local constinit dim3 gridDim;
 inline constexpr int warpSize = 32;
 
-/// Runs `body(closure)` once for each thread of each block and returns when all have finished. Throws weft::Error where
-/// the extents are not allowed, a thread threw, or threads wait for each other for ever; of several failing blocks it
-/// is the first one's error. `where` is the launch, for the message.
-void run_grid(dim3 grid, dim3 block, unsigned shared_bytes, void (*body)(const void*), const void* closure, Site where);
+/// Runs `body(closure)` once for each thread of each block and returns when all have finished. `cluster` is the extents
+/// of a cluster in blocks. Throws weft::Error where the extents are not allowed, a thread threw, or threads wait for
+/// each other for ever; of several failing blocks it is the first one's error. `where` is the launch, for the message.
+void run_grid(dim3 grid, dim3 block, dim3 cluster, unsigned shared_bytes, void (*body)(const void*),
+              const void* closure, Site where);
 
 /// The same for anything that can be called.
 template <class Callable>
-void run_grid(dim3 grid, dim3 block, unsigned shared_bytes, const Callable& callable, Site where = Site::here()) {
+void run_grid(dim3 grid, dim3 block, unsigned shared_bytes, const Callable& callable, Site where = Site::here(),
+              dim3 cluster = {}) {
   run_grid(
-      grid, block, shared_bytes, [](const void* closure) { (*static_cast<const Callable*>(closure))(); }, &callable,
-      where);
+      grid, block, cluster, shared_bytes, [](const void* closure) { (*static_cast<const Callable*>(closure))(); },
+      &callable, where);
 }
 
 /// The dynamic shared memory of the running block, aligned to 1024 bytes.

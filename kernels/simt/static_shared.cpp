@@ -20,6 +20,9 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
+#include "kernels/error.h"
+#include "kernels/simt/block.h"
+
 namespace weft::simt {
 
 thread_local constinit std::uint64_t block_generation = 0;
@@ -170,6 +173,9 @@ void fill_poison(void* memory, std::size_t bytes) {
 }
 
 void SharedMark::poison() {
+  // Under AddressSanitizer these variables are the process's, and a cluster's blocks run at once.
+  if (WEFT_SIMT_ASAN && running_block && running_block->cluster().size() > 1)
+    fail("a kernel of clusters must keep to dynamic shared memory where AddressSanitizer watches");
   if (!group_) group_ = find_group(this);
   SharedMark& first = *reinterpret_cast<SharedMark*>(reinterpret_cast<char*>(this) + group_->first_mark);
   const bool done = first.generation_ == block_generation;  // at an earlier declaration: some of it is written by now

@@ -62,7 +62,7 @@ int BlockRunner::barrier(unsigned id, unsigned count, int predicate, bool wait, 
   barrier.what = what;
   barrier.site = site;
   barrier.sum += predicate;
-  idle_polls_ = 0;
+  progressed();
   if (wait) {
     thread.what = what;
     thread.site = site;
@@ -94,7 +94,7 @@ void BlockRunner::collective(const char* what, unsigned mask, void* argument, Co
   thread.complete = complete;
   thread.state = ThreadState::kAtCollective;
   warp.waiting |= 1u << lane;
-  idle_polls_ = 0;
+  progressed();
   try_complete(warp, thread.linear - lane, mask & warp.live);
   suspend(thread);
 }
@@ -139,9 +139,8 @@ void BlockRunner::yield(const char* what, Site site, bool polling) {
   thread.site = site;
   thread.state = ThreadState::kPolling;
   if (!polling) {
-    idle_polls_ = 0;
-  } else if (++idle_polls_ > 2 * threads_.size() + 2) {
-    fail_block(deadlock());
+    progressed();
+  } else if (++idle_polls_ > 2 * threads_.size() + 2 && !rest()) {
     suspend(thread);
   }
   if (unstarted()) {  // before the woken ones: they may all be polling for a thread that has not begun
@@ -158,8 +157,26 @@ void BlockRunner::yield(const char* what, Site site, bool polling) {
   suspend(thread);
 }
 
-// Groups the waiting threads by place.
+// All threads only wait. The cluster's other blocks may go on, or what the copy engine has under way may land: then
+// true. Otherwise the block has failed.
+bool BlockRunner::rest() {
+  const uint3 thread_index = threadIdx;
+  const bool progressed = progressed_;
+  progressed_ = false;
+  idle_polls_ = 0;
+  const Cluster::Rest outcome = cluster_->rest(rank_, progressed);
+  threadIdx = thread_index;
+  if (outcome == Cluster::Rest::go_on) return true;
+  fail_block(outcome == Cluster::Rest::deadlock ? deadlock() : "");
+  return false;
+}
+
 std::string BlockRunner::deadlock() const {
+  return waits() + (cluster_->size() > 1 ? cluster_->others(rank_) : "");
+}
+
+// Groups the waiting threads by place.
+std::string BlockRunner::waits() const {
   struct Group {
     const Thread* first;
     unsigned count;
@@ -248,6 +265,12 @@ unsigned live_lanes() {
   return runner("__activemask", Site{}).live_lanes();
 }
 
+Cluster& running_cluster(const char* what, Site site) {
+  return runner(what, site).cluster();
+}
+unsigned running_rank() {
+  return runner("running_rank", Site{}).rank();
+}
 BlockAsync& block_async(const char* what, Site site) {
   return runner(what, site).async();
 }

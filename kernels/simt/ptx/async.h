@@ -112,10 +112,18 @@ class AsyncGroups {
   std::deque<std::vector<AsyncEngine::Ticket>> closed_;
 };
 
+/// setmaxnreg's view of the block: what each thread holds, and what was given back and not yet taken.
+struct RegisterPool {
+  std::vector<unsigned> held;
+  unsigned free = 0;
+};
+
 /// All that a block has under way.
 struct BlockAsync {
   AsyncEngine engine;
-  std::vector<AsyncGroups> copies;  ///< cp.async, by thread
+  std::vector<AsyncGroups> copies;       ///< cp.async, by thread
+  std::vector<AsyncGroups> bulk_copies;  ///< cp.async.bulk stores, by thread
+  RegisterPool registers;
 
   void start_block(std::uint64_t seed, std::uint64_t block, std::size_t threads);
 };

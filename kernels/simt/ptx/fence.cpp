@@ -1,0 +1,67 @@
+#include "kernels/simt/ptx/fence.h"
+
+#include <fmt/format.h>
+
+#include <bit>
+#include <cstring>
+
+#include "kernels/error.h"
+#include "kernels/simt/block.h"
+#include "kernels/simt/ptx/async.h"
+#include "kernels/simt/sync.h"
+
+namespace weft::simt {
+namespace {
+
+std::string at(const char* what, Site site) {
+  return fmt::format("{} at {}:{}", what, site.file, site.line);
+}
+
+}  // namespace
+
+// Stores are not seen by the machine, so the asynchronous proxy gets all of the block's dynamic shared memory as it is
+// now: what the thread wrote, and what others wrote before it ran.
+void emulate_fence_proxy_async(Site site) {
+  constexpr const char* kWhat = "fence.proxy.async";
+  running_cluster(kWhat, site);
+  if (enter_site(kWhat, site)) return;
+  publish_mbarriers(true, false);
+  if (running_block->shared_bytes() > 0)
+    std::memcpy(running_block->async_view(), running_block->dynamic_shared(), running_block->shared_bytes());
+}
+
+bool emulate_elect_one(Site site) {
+  unsigned elected = 0;  // which lane it is, the ISA leaves open
+  warp_collective(
+      "elect.sync", ~0u, &elected,
+      [](void* const* arguments, unsigned lanes) { *static_cast<unsigned*>(arguments[std::countr_zero(lanes)]) = 1; },
+      site);
+  return elected != 0;
+}
+
+void emulate_set_max_registers(unsigned count, bool more, Site site) {
+  const char* what = more ? "setmaxnreg.inc" : "setmaxnreg.dec";
+  RegisterPool& pool = block_async(what, site).registers;
+  if (enter_site(what, site)) return;
+  unsigned& held = pool.held[running_thread()];
+  if (more ? count < held : count > held)
+    fail(fmt::format("{}: the thread has {} registers, so it cannot {} {}", at(what, site), held,
+                     more ? "take more and have" : "give some back and have", count));
+  if (more) wait_until([&] { return pool.free >= count - held; }, what, site);
+  pool.free += held;
+  pool.free -= count;
+  held = count;
+}
+
+void emulate_named_barrier(unsigned id, unsigned threads, bool wait, Site site) {
+  const char* what = wait ? "bar.sync" : "bar.arrive";
+  if (threads == 0 || threads % 32 != 0)
+    fail(fmt::format("{}: {} threads are not a whole number of warps", at(what, site), threads));
+  if (wait) {
+    block_barrier(id, threads, 0, what, site);
+  } else {
+    block_barrier_arrive(id, threads, what, site);
+  }
+}
+
+}  // namespace weft::simt

@@ -1,0 +1,241 @@
+// mbarrier against PTX ISA, "Parallel Synchronization and Communication Instructions: mbarrier": phases, counts, bytes,
+// and each misuse that the ISA leaves undefined.
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "kernels/error.h"
+#include "kernels/launch.h"
+#include "kernels/ptx/fence.h"
+#include "kernels/ptx/mbarrier.h"
+#include "ptx_test.h"
+
+namespace weft::simt {
+namespace {
+
+using test::contains;
+using test::error_of_grid;
+
+/// Runs `body(barrier)` in every thread of one block, with a barrier that thread 0 has initialised with `count`.
+template <class Body>
+std::string run(unsigned threads, unsigned count, const Body& body) {
+  return error_of_grid(dim3(1), dim3(threads), 1024, [&] {
+    auto* barrier = dynamic_shared<std::uint64_t>();
+    if (threadIdx.x == 0) mbarrier_init(barrier, count);
+    __syncthreads();
+    body(barrier);
+  });
+}
+
+TEST_CASE("mbarrier: a phase is complete when its arrivals have come, and the next begins at once") {
+  std::vector<int> seen;
+  CHECK(run(1, 3, [&](std::uint64_t* barrier) {
+          for (int phase = 0; phase < 4; ++phase) {
+            const unsigned parity = phase & 1;
+            mbarrier_arrive(barrier);
+            seen.push_back(mbarrier_test_wait_parity(barrier, parity));      // two are missing
+            seen.push_back(mbarrier_test_wait_parity(barrier, parity ^ 1));  // the phase before: long complete
+            mbarrier_arrive(barrier, 2);
+            seen.push_back(mbarrier_try_wait_parity(barrier, parity));
+            mbarrier_wait(barrier, parity);
+          }
+        }) == "");
+  CHECK(seen == std::vector<int>{0, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1});
+}
+
+TEST_CASE("mbarrier: a wait for parity 1 of a fresh barrier returns at once") {
+  CHECK(run(1, 1, [](std::uint64_t* barrier) { mbarrier_wait(barrier, 1); }) == "");
+}
+
+TEST_CASE("mbarrier: waiting threads see what the arriving ones wrote before") {
+  std::vector<int> out(96, -1);
+  for (const std::uint64_t seed : {0, 1, 2}) {
+    set_schedule_seed(seed);
+    CHECK(error_of_grid(dim3(1), dim3(96), 1024, [&] {
+            auto* full = dynamic_shared<std::uint64_t>();
+            auto* values = reinterpret_cast<int*>(full + 1);
+            if (threadIdx.x == 0) mbarrier_init(full, 32);
+            __syncthreads();
+            if (threadIdx.x < 32) {
+              values[threadIdx.x] = static_cast<int>(seed) * 100 + static_cast<int>(threadIdx.x);
+              mbarrier_arrive(full);
+            }
+            mbarrier_wait(full, 0);
+            out[threadIdx.x] = values[95 - threadIdx.x < 32 ? 95 - threadIdx.x : threadIdx.x % 32];
+          }) == "");
+    for (int i = 0; i < 96; ++i) CHECK(out[i] == static_cast<int>(seed) * 100 + (95 - i < 32 ? 95 - i : i % 32));
+  }
+  set_schedule_seed(0);
+}
+
+TEST_CASE("mbarrier: announced bytes hold a phase open until as many have completed, in either order") {
+  std::vector<int> seen;
+  CHECK(run(1, 1, [&](std::uint64_t* barrier) {
+          mbarrier_arrive_expect_tx(barrier, 96);
+          seen.push_back(mbarrier_test_wait_parity(barrier, 0));
+          mbarrier_complete_tx(barrier, 64);
+          seen.push_back(mbarrier_test_wait_parity(barrier, 0));
+          mbarrier_complete_tx(barrier, 32);
+          seen.push_back(mbarrier_test_wait_parity(barrier, 0));
+          mbarrier_complete_tx(barrier, 128);  // before they are announced: the count is below 0 for a while
+          mbarrier_expect_tx(barrier, 100);
+          mbarrier_arrive(barrier);
+          seen.push_back(mbarrier_test_wait_parity(barrier, 1));
+          mbarrier_expect_tx(barrier, 28);
+          seen.push_back(mbarrier_test_wait_parity(barrier, 1));
+        }) == "");
+  CHECK(seen == std::vector<int>{0, 0, 1, 0, 1});
+}
+
+TEST_CASE("mbarrier: the counts' ranges") {
+  const auto init = [](unsigned count) {
+    return run(1, 1, [&](std::uint64_t* barrier) { mbarrier_init(barrier + 1, count); });
+  };
+  CHECK(contains(init(0), "a count of 0 is not within 1 to 1048575"));
+  CHECK(init(1) == "");
+  CHECK(init(1048575) == "");
+  CHECK(contains(init(1048576), "a count of 1048576 is not within 1 to 1048575"));
+  const auto bytes = [](unsigned first, unsigned second) {
+    return run(1, 1, [&](std::uint64_t* barrier) {
+      mbarrier_expect_tx(barrier, first);
+      mbarrier_expect_tx(barrier, second);
+    });
+  };
+  CHECK(bytes(1048575, 0) == "");
+  CHECK(contains(bytes(1048575, 1), "the transaction count becomes 1048576, beyond 1048575"));
+  CHECK(contains(run(1, 1,
+                     [](std::uint64_t* barrier) {
+                       mbarrier_complete_tx(barrier, 1048575);
+                       mbarrier_complete_tx(barrier, 1);
+                     }),
+                 "the transaction count becomes -1048576"));
+}
+
+TEST_CASE("mbarrier: what the ISA leaves undefined is an error that names the line") {
+  int line = 0;
+  const std::string arrivals = run(1, 2, [&](std::uint64_t* barrier) { line = __LINE__, mbarrier_arrive(barrier, 3); });
+  CHECK(contains(arrivals,
+                 "ptx_mbarrier_test.cpp:" + std::to_string(line) + ": 3 arrivals where the phase has 2 of 2 pending"));
+  CHECK(contains(run(1, 1, [](std::uint64_t* barrier) { mbarrier_arrive(barrier + 1); }), "no mbarrier has been"));
+  CHECK(contains(run(1, 1, [](std::uint64_t* barrier) { mbarrier_wait(barrier + 1, 0); }), "no mbarrier has been"));
+  CHECK(contains(run(1, 1, [](std::uint64_t* barrier) { mbarrier_init(barrier, 1); }), "is still valid here"));
+  CHECK(contains(run(1, 1,
+                     [](std::uint64_t* barrier) {
+                       mbarrier_inval(barrier);
+                       mbarrier_arrive(barrier);
+                     }),
+                 "no mbarrier has been"));
+  CHECK(run(1, 1, [](std::uint64_t* barrier) {
+          mbarrier_inval(barrier);
+          mbarrier_init(barrier, 5);
+        }) == "");
+  CHECK(contains(run(1, 1,
+                     [](std::uint64_t* barrier) {
+                       *reinterpret_cast<float*>(barrier) = 1;
+                       mbarrier_arrive(barrier);
+                     }),
+                 "has been overwritten by something else"));
+  CHECK(contains(run(1, 1,
+                     [](std::uint64_t* barrier) {
+                       mbarrier_init(reinterpret_cast<std::uint64_t*>(reinterpret_cast<char*>(barrier) + 12), 1);
+                     }),
+                 "is not a multiple of 8"));
+  std::uint64_t outside = 0;
+  CHECK(contains(run(1, 1, [&](std::uint64_t*) { mbarrier_init(&outside, 1); }), "not shared memory of this block"));
+  CHECK(contains(run(1, 1, [](std::uint64_t* barrier) { mbarrier_wait(barrier, 2); }), "a parity is 0 or 1, not 2"));
+}
+
+TEST_CASE("mbarrier: it may lie in a __shared__ variable") {
+  CHECK(error_of_grid(dim3(3), dim3(64), 0, [] {
+          __shared__ std::uint64_t barrier;
+          if (threadIdx.x == 0) mbarrier_init(&barrier, 64);
+          __syncthreads();
+          mbarrier_arrive(&barrier);
+          mbarrier_wait(&barrier, 0);
+        }) == "");
+}
+
+TEST_CASE("mbarrier: an arrival that never comes is told, with the line that waits") {
+  int line = 0;
+  const std::string error = run(64, 2, [&](std::uint64_t* barrier) {
+    if (threadIdx.x == 0) mbarrier_arrive(barrier);
+    line = __LINE__, mbarrier_wait(barrier, 0);
+  });
+  CHECK(contains(error, "threads wait for each other for ever: 64 in mbarrier.try_wait.parity"));
+  CHECK(contains(error, "ptx_mbarrier_test.cpp:" + std::to_string(line)));
+  const std::string polled = run(32, 1, [&](std::uint64_t* barrier) {
+    line = __LINE__;
+    while (!mbarrier_test_wait_parity(barrier, 0)) {
+    }
+  });
+  CHECK(contains(polled, "32 in mbarrier.test_wait.parity"));
+}
+
+TEST_CASE("mbarrier: a skipped site does nothing") {
+  const auto body = [&](std::uint64_t* barrier) {
+    mbarrier_arrive(barrier);
+    mbarrier_wait(barrier, 0);
+  };
+  CHECK(run(32, 32, body) == "");
+  forget_sync_sites();
+  CHECK(run(32, 32, body) == "");
+  int arrive_line = 0;
+  for (const SyncSite& site : sync_sites())
+    if (site.what == "mbarrier.arrive") arrive_line = site.line;
+  REQUIRE(arrive_line > 0);
+  skip_sync_site("ptx_mbarrier_test.cpp", arrive_line);
+  CHECK(contains(run(32, 32, body), "wait for each other for ever"));
+  clear_skipped_sync_sites();
+  CHECK(run(32, 32, body) == "");
+}
+
+TEST_CASE("elect.sync: one lane of each warp, the lowest") {
+  std::vector<int> elected(96, -1);
+  CHECK(error_of_grid(dim3(1), dim3(96), 0, [&] { elected[threadIdx.x] = elect_one(); }) == "");
+  for (int i = 0; i < 96; ++i) CHECK(elected[i] == (i % 32 == 0));
+}
+
+TEST_CASE("bar.sync and bar.arrive: a named barrier of some of the block's warps") {
+  std::vector<int> out(64, 0);
+  CHECK(error_of_grid(dim3(1), dim3(96), 1024, [&] {
+          auto* values = dynamic_shared<int>();
+          if (threadIdx.x < 32) {
+            values[threadIdx.x] = static_cast<int>(threadIdx.x) + 1;
+            named_barrier_arrive(3, 96);
+          } else {
+            named_barrier_sync(3, 96);
+            out[threadIdx.x - 32] = values[threadIdx.x % 32];
+          }
+        }) == "");
+  for (int i = 0; i < 64; ++i) CHECK(out[i] == i % 32 + 1);
+  CHECK(contains(error_of_grid(dim3(1), dim3(64), 0, [] { named_barrier_sync(1, 33); }), "whole number of warps"));
+}
+
+TEST_CASE("setmaxnreg: what some warps give back, others take") {
+  // 65536 / 384 threads, in eights: 168 each. Three warpgroups hold 504; 40 + 232 + 232 are 504 again.
+  const auto take = [](unsigned /*unused*/) {
+    return error_of_grid(dim3(1), dim3(384), 0, [] {
+      if (threadIdx.x < 128) {
+        set_max_registers_dec<40>();
+      } else {
+        set_max_registers_inc<232>();
+      }
+    });
+  };
+  CHECK(take(0) == "");
+  CHECK(contains(error_of_grid(dim3(1), dim3(384), 0,
+                               [] {
+                                 if (threadIdx.x < 128) {
+                                   set_max_registers_dec<40>();
+                                 } else {
+                                   set_max_registers_inc<240>();
+                                 }
+                               }),
+                 "in setmaxnreg.inc"));  // eight too many: somebody waits for ever
+  CHECK(contains(error_of_grid(dim3(1), dim3(384), 0, [] { set_max_registers_dec<176>(); }), "cannot give some back"));
+  CHECK(contains(error_of_grid(dim3(1), dim3(384), 0, [] { set_max_registers_inc<160>(); }), "cannot take more"));
+}
+
+}  // namespace
+}  // namespace weft::simt
