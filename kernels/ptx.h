@@ -4,6 +4,7 @@
 
 #include "kernels/ptx/cluster.h"
 #include "kernels/ptx/cp_async.h"
-#include "kernels/ptx/matrix.h"
 #include "kernels/ptx/fence.h"
+#include "kernels/ptx/matrix.h"
 #include "kernels/ptx/mbarrier.h"
+#include "kernels/ptx/tma.h"

@@ -172,6 +172,7 @@ std::string BlockRunner::run_threads(uint3 block_index) {
 void BlockRunner::finish_async() {
   if (aborting_) return async_.engine.abandon();
   try {
+    check_bulk_copies();
     async_.engine.finish_block();
   } catch (const std::exception& error) {
     async_.engine.abandon();
@@ -185,6 +186,24 @@ unsigned char* BlockRunner::async_view() {
     fill_poison(async_view_.data(), async_view_.size());
   }
   return async_view_.data();
+}
+
+// With the block its shared memory goes, to which the copy engine may still want.
+void BlockRunner::check_bulk_copies() const {
+  for (const BulkFlight& flight : cluster_->flights)
+    if (flight.ranks >> rank_ & 1 && flight.engine->in_flight(flight.ticket))
+      fail(fmt::format("the block ended, but {} at {}:{} still writes to its shared memory", flight.what,
+                       flight.site.file, flight.site.line));
+  const auto check = [this](const std::shared_ptr<BulkStore>& store) {
+    if (store->source.empty() && async_.engine.in_flight(store->ticket))
+      fail(fmt::format("the block ended, but {} at {}:{} still reads its shared memory", store->what, store->site.file,
+                       store->site.line));
+  };
+  for (const BulkGroups& groups : async_.bulk_stores) {
+    for (const auto& group : groups.closed)
+      for (const auto& store : group) check(store);
+    for (const auto& store : groups.open) check(store);
+  }
 }
 
 bool BlockRunner::in_dynamic_shared(const void* address, std::size_t bytes) const {

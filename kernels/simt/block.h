@@ -137,6 +137,7 @@ class BlockRunner {
   void leave(Thread& thread);
   void suspend(Thread& thread);
   void finish_async();
+  void check_bulk_copies() const;
   std::string run_threads(uint3 block_index);
   bool rest();
   void switch_to(Fiber& to);

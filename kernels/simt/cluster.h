@@ -34,6 +34,8 @@ struct BulkFlight {
   AsyncEngine* engine = nullptr;
   AsyncEngine::Ticket ticket = 0;
   std::uint32_t ranks = 0;  ///< bit set of the blocks into whose shared memory it writes
+  const char* what = "";
+  Site site;
 };
 
 class Cluster {

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <queue>
 #include <string>
 #include <vector>
@@ -118,11 +119,26 @@ struct RegisterPool {
   unsigned free = 0;
 };
 
+/// A bulk store under way. Its source is read at some time, its destination written at a later one.
+struct BulkStore {
+  AsyncEngine::Ticket ticket = 0;
+  std::function<void()> read;         ///< fills `source`, unless it is filled
+  std::vector<unsigned char> source;  ///< as it was when it was read
+  const char* what = "";
+  Site site;
+};
+
+/// A thread's bulk stores in the groups that it commits them in.
+struct BulkGroups {
+  std::vector<std::shared_ptr<BulkStore>> open;
+  std::deque<std::vector<std::shared_ptr<BulkStore>>> closed;
+};
+
 /// All that a block has under way.
 struct BlockAsync {
   AsyncEngine engine;
-  std::vector<AsyncGroups> copies;       ///< cp.async, by thread
-  std::vector<AsyncGroups> bulk_copies;  ///< cp.async.bulk stores, by thread
+  std::vector<AsyncGroups> copies;      ///< cp.async, by thread
+  std::vector<BulkGroups> bulk_stores;  ///< by thread
   RegisterPool registers;
 
   void start_block(std::uint64_t seed, std::uint64_t block, std::size_t threads);
