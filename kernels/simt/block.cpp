@@ -32,6 +32,15 @@ struct MappedStack {
   void deallocate(boost::context::stack_context&) const {}
 };
 
+// Warps that meet in no barrier may be any distance apart. Under a seed, half of a block's warps, drawn anew for each
+// block, run as far ahead as they can, so that whoever relies on the others to keep step is seen to fail.
+bool draw_haste(std::uint64_t seed, std::uint64_t block, std::uint64_t warp) {
+  if (seed == 0) return false;
+  std::uint64_t bits = (seed * 0x9e3779b97f4a7c15u ^ block) * 0xbf58476d1ce4e5b9u + warp;
+  bits = (bits ^ bits >> 31) * 0x94d049bb133111ebu;
+  return bits >> 63 != 0;
+}
+
 }  // namespace
 
 void ThreadQueue::push(Thread& thread) {
@@ -42,6 +51,12 @@ void ThreadQueue::push(Thread& thread) {
     first_ = &thread;
   }
   last_ = &thread;
+}
+
+void ThreadQueue::push_front(Thread& thread) {
+  thread.next = first_;
+  first_ = &thread;
+  if (!last_) last_ = &thread;
 }
 
 Thread* ThreadQueue::pop() {
@@ -140,16 +155,16 @@ std::string BlockRunner::run_threads(uint3 block_index) {
   blockDim = launch_->block;
   gridDim = launch_->grid;
   if (launch_->shared_bytes) fill_poison(dynamic_shared_, launch_->shared_bytes);
-  async_.start_block(
-      schedule_seed(),
-      (std::uint64_t{block_index.z} * gridDim.y + block_index.y) * std::uint64_t{gridDim.x} + block_index.x,
-      threads_.size());
+  const std::uint64_t block =
+      (std::uint64_t{block_index.z} * gridDim.y + block_index.y) * std::uint64_t{gridDim.x} + block_index.x;
+  async_.start_block(schedule_seed(), block, threads_.size());
 
   const std::size_t count = threads_.size();
   for (std::size_t warp = 0; warp < warps_.size(); ++warp) {
     const std::size_t lanes = std::min<std::size_t>(32, count - warp * 32);
     warps_[warp].live = lanes == 32 ? ~0u : (1u << lanes) - 1;
     warps_[warp].waiting = 0;
+    warps_[warp].hasty = draw_haste(schedule_seed(), block, warp);
   }
   for (Barrier& barrier : barriers_) barrier = Barrier{};
   ready_.clear();

@@ -60,6 +60,7 @@ class ThreadQueue {
   bool empty() const { return first_ == nullptr; }
   Thread* first() const { return first_; }
   void push(Thread& thread);
+  void push_front(Thread& thread);
   Thread* pop();
   void splice(ThreadQueue& other);
   void clear() { first_ = last_ = nullptr; }
@@ -73,6 +74,7 @@ struct Warp {
   unsigned live = 0;     // lanes that have not left the kernel
   unsigned waiting = 0;  // lanes in a collective
   unsigned char order[32] = {};
+  bool hasty = false;  // runs on after a collective, ahead of the other warps, until it has to wait for them
 };
 
 struct Barrier {

@@ -50,20 +50,23 @@ void set_stack_bytes(std::size_t bytes);
 std::uint64_t schedule_seed();
 void set_schedule_seed(std::uint64_t seed);
 
-/// A place that synchronises, as it was executed.
+/// A place that synchronises, as it was executed: what could be left out of the source and still compile. A line may
+/// hold several, told apart by what they do; one in a template or an inlined function is one site wherever it is used.
 struct SyncSite {
   std::string file;
   int line;
-  std::string what;  // "__syncthreads"
+  std::string what;  ///< "__syncthreads", "cp.async.wait_group"
+
+  bool operator==(const SyncSite&) const = default;
 };
 
 /// Every place that has synchronised since the program began or forget_sync_sites(), in order of file and line.
 std::vector<SyncSite> sync_sites();
 void forget_sync_sites();
 
-/// Makes __syncthreads() and __syncwarp() on this line do nothing: a test suite worth its name then fails. `file` may
-/// be the end of the path.
-void skip_sync_site(const std::string& file, int line);
+/// Makes the barrier, wait, commit or fence `what` on this line do nothing (where `what` is empty: all on this line): a
+/// test suite worth its name then fails. `file` may be the end of the path.
+void skip_sync_site(const std::string& file, int line, const std::string& what = "");
 void clear_skipped_sync_sites();
 
 }  // namespace weft::simt

@@ -13,7 +13,7 @@ namespace {
 struct Registry {
   std::mutex mutex;
   std::set<std::tuple<std::string, int, std::string>> seen;
-  std::vector<std::pair<std::string, int>> skipped;
+  std::vector<SyncSite> skipped;
 };
 
 Registry& registry() {
@@ -42,8 +42,9 @@ bool look_up(const char* what, Site site) {
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
   all.seen.emplace(site.file, site.line, what);
-  for (const auto& [file, line] : all.skipped) {
-    if (line == site.line && ends_with(site.file, file)) return true;
+  for (const SyncSite& skipped : all.skipped) {
+    const bool same_kind = skipped.what.empty() || skipped.what == what;
+    if (same_kind && skipped.line == site.line && ends_with(site.file, skipped.file)) return true;
   }
   return false;
 }
@@ -75,10 +76,10 @@ void forget_sync_sites() {
   ++epoch;
 }
 
-void skip_sync_site(const std::string& file, int line) {
+void skip_sync_site(const std::string& file, int line, const std::string& what) {
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
-  all.skipped.emplace_back(file, line);
+  all.skipped.push_back({file, line, what});
   ++epoch;
 }
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "kernels/error.h"
@@ -125,9 +126,12 @@ bool BlockRunner::try_complete(Warp& warp, unsigned first, unsigned group) {
     fail(fmt::format("in {}: {}", at(leader->what, leader->site), error.what()));
   }
   warp.waiting &= ~group;
-  for (unsigned i = 0; i < 32 && first + i < threads_.size(); ++i) {
-    const unsigned lane = warp.order[i];
-    if (group >> lane & 1) ready_.push(threads_[first + lane]);
+  const auto lanes = static_cast<unsigned>(std::min<std::size_t>(32, threads_.size() - first));
+  for (unsigned i = 0; i < lanes; ++i) {
+    const unsigned lane = warp.order[warp.hasty ? lanes - 1 - i : i];
+    if (!(group >> lane & 1)) continue;
+    Thread& thread = threads_[first + lane];
+    warp.hasty ? ready_.push_front(thread) : ready_.push(thread);
   }
   return true;
 }
@@ -211,7 +215,7 @@ std::string BlockRunner::waits() const {
 
 void warp_collective(const char* what, unsigned mask, void* argument, Completion complete, Site site) {
   BlockRunner& block = runner(what, site);
-  if (enter_site(what, site) && same_name(what, "__syncwarp")) return;
+  if (same_name(what, "__syncwarp") && enter_site(what, site)) return;  // the others compute something
   block.collective(what, mask, argument, complete, site);
 }
 

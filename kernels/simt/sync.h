@@ -40,7 +40,8 @@ void wait_until(Condition condition, const char* what, Site site = Site::here())
 unsigned lane_index();
 unsigned live_lanes();
 
-/// Notes a site that orders memory without waiting; true where it is to be skipped.
+/// Every function that synchronises (a barrier, wait, commit, fence, phase flip) calls this first: it notes the site,
+/// and where it returns true the function must do nothing at all. The string must outlive the program: a literal.
 bool enter_site(const char* what, Site site);
 
 // CUDA's names.

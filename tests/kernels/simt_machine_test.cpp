@@ -306,6 +306,38 @@ TEST_CASE("simt: sites of synchronisation are listed, and one can be skipped") {
   CHECK(out[0] == 63);
 }
 
+// The furthest that a warp sees itself ahead of the other.
+__global__ void step_by_step(int* lead) {
+  __shared__ int steps[2];
+  const unsigned warp = threadIdx.x / 32;
+  if (threadIdx.x % 32 == 0) steps[warp] = 0;
+  __syncthreads();
+  for (int i = 1; i <= 20; ++i) {
+    __syncwarp();
+    if (threadIdx.x % 32 != 0) continue;
+    steps[warp] = i;
+    if (i - steps[1 - warp] > *lead) *lead = i - steps[1 - warp];
+  }
+}
+
+TEST_CASE("simt: warps keep step under seed 0, and run ahead of each other under others") {
+  const auto furthest = [](std::uint64_t seed) {
+    const std::uint64_t before = schedule_seed();
+    set_schedule_seed(seed);
+    int lead = 0;
+    launch(step_by_step, {.grid = 1, .block = 64}, &lead);
+    set_schedule_seed(before);
+    return lead;
+  };
+  CHECK(furthest(0) <= 1);
+  int most = 0;
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    CHECK(furthest(seed) == furthest(seed));
+    most = std::max(most, furthest(seed));
+  }
+  CHECK(most == 20);
+}
+
 __global__ void named_barriers(int* out) {
   __shared__ int slot;
   const bool producer = threadIdx.x < 32;
