@@ -172,7 +172,13 @@ int current_capability() {
 // For rungs that any device can run, in every type.
 constexpr Needs kAnywhere = {.dtypes = kFloats};
 
-enum : int { kNaive, kSharedTile, kRegisterTile2d };
+/// Tensor cores multiply bfloat16, and float32 as TF32 where the call allows it.
+bool for_tensor_cores(const Problem& problem) {
+  return problem.dtype == DType::bf16 || problem.extents[Gemm::tf32] != 0;
+}
+constexpr Needs kMma = {.min_capability = 80, .dtypes = kFloats, .takes = for_tensor_cores};
+
+enum : int { kNaive, kSharedTile, kRegisterTile2d, kMmaSync, kMmaMultistage };
 
 constexpr Rung kRungs[] = {
     {"naive", "A thread an element, its operands read from global memory: the formula as written.", kAnywhere,
@@ -189,13 +195,24 @@ constexpr Rung kRungs[] = {
      kAnywhere,
      launch_rung<gemm_register_tile_2d<float, float>, gemm_register_tile_2d<bfloat16, bfloat16>,
                  gemm_register_tile_2d<bfloat16, float>>},
+    {"mma-sync",
+     "A thread that multiplies by itself does two flops an instruction; a tensor core's instruction, 4096 of a whole "
+     "warp, fed by ldmatrix from swizzled shared memory.",
+     kMma, launch_rung<gemm_mma_sync<float, float>, gemm_mma_sync<bfloat16, bfloat16>, gemm_mma_sync<bfloat16, float>>},
+    {"mma-multistage",
+     "The tensor cores waited while a tile was loaded; cp.async has three tiles on their way while one is multiplied, "
+     "and fragments are loaded a step ahead.",
+     kMma,
+     launch_rung<gemm_mma_multistage<float, float>, gemm_mma_multistage<bfloat16, bfloat16>,
+                 gemm_mma_multistage<bfloat16, float>>},
 };
 
 // A tile of 64 x 64 is mostly padding for a matrix of a few rows or columns: there a thread an element reads less.
 constexpr int64_t kFewestForTile = 8;
 
-int choose_gemm(const Problem& problem, int) {
+int choose_gemm(const Problem& problem, int capability) {
   const auto* e = problem.extents;
+  if (capability >= 80 && for_tensor_cores(problem)) return kMmaMultistage;
   return e[Gemm::M] < kFewestForTile || e[Gemm::N] < kFewestForTile ? kNaive : kRegisterTile2d;
 }
 

@@ -7,6 +7,8 @@
 //   1_naive.cu             a thread an element, reading its operands from global memory
 //   3_shared_tile.cu       a block keeps a square tile of each operand in shared memory
 //   5_register_tile_2d.cu  a thread keeps a small tile of the result in registers
+//   9_mma_sync.cu          tensor cores: a warp multiplies fragments that ldmatrix loads (mma_tile.h)
+//   10_mma_multistage.cu   four tiles on their way at once by cp.async, fragments loaded a step ahead
 //   gemm.cu                the catalogue's entry, and the choice
 //
 // fp32 rungs are files 1 to 8, tensor cores (mma.sync) 9 and 10, Hopper's (wgmma, TMA) from 11 on.
@@ -56,6 +58,11 @@ template <class T, class Out>
 void gemm_shared_tile(const GemmCall<T, Out>& call, Stream stream);
 template <class T, class Out>
 void gemm_register_tile_2d(const GemmCall<T, Out>& call, Stream stream);
+/// Where T is float, these two round the operands to TF32: only for a call whose tf32 is set.
+template <class T, class Out>
+void gemm_mma_sync(const GemmCall<T, Out>& call, Stream stream);
+template <class T, class Out>
+void gemm_mma_multistage(const GemmCall<T, Out>& call, Stream stream);
 
 /// The launcher's choice among the above, for another op's launcher: what the catalogue's gemm would run, among the
 /// rungs that need no workspace and no more alignment than the call's addresses have. T and Out are float,

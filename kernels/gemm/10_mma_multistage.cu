@@ -1,0 +1,136 @@
+// gemm, rung 10, mma multistage. The formula and its costs stand in gemm.h; fragments and swizzle in mma_tile.h.
+
+#include "kernels/gemm/mma_tile.h"
+#include "kernels/launch.h"
+
+namespace weft::WEFT_TARGET {
+namespace {
+
+/// A block computes 128 x 128 of y.
+constexpr int kBlockM = 128, kBlockN = 128;
+/// For bf16 with 4 warps of 64 x 64: 4 x 8 fragments of sums, 128 registers of each lane. Floats are rounded between
+/// ldmatrix and mma, which takes registers too: 8 warps of 64 x 32.
+template <class T>
+struct Warps {
+  static constexpr int kM = 64, kN = sizeof(T) == 2 ? 64 : 32;
+  static constexpr int kAlongN = kBlockN / kN, kThreads = 32 * (kBlockM / kM) * kAlongN;
+};
+/// Tiles of each operand in shared memory: one that is multiplied, the others on their way.
+constexpr int kStages = 4;
+
+/// Starts the copy of a chunk to shared memory, with 0 for the elements that do not exist. cp.async copies 4 bytes at
+/// least: an operand of bf16 that starts at an odd element, or whose rows do, goes through registers.
+template <class T>
+struct CopyAsync {
+  __device__ void operator()(Access access, unsigned char* shared, const T* global, int elements) const {
+    const int bytes = elements * static_cast<int>(sizeof(T));
+    if (access == Access::chunk) {
+      cp_async_cg(shared, global, bytes);
+    } else if (access == Access::word) {
+#pragma unroll
+      for (int word = 0; word < 4; ++word) {
+        const int rest = bytes - 4 * word;
+        const int here = rest >= 4 ? 4 : rest > 0 ? rest : 0;
+        const T* const source = here > 0 ? global + word * 4 / static_cast<int>(sizeof(T)) : global;
+        cp_async_ca<4>(shared + 4 * word, source, here);
+      }
+    } else {
+      Pack<T> chunk;
+#pragma unroll
+      for (int i = 0; i < Pack<T>::kSize; ++i) chunk.values[i] = i < elements ? global[i] : from_float<T>(0);
+      *reinterpret_cast<Pack<T>*>(shared) = chunk;
+    }
+  }
+};
+
+// Rung 10, multistage. Rung 9 loaded and multiplied in turns, and each loaded number went through a register. cp.async
+// copies to shared memory without one, and without being waited for: here four tiles of each operand are in turn
+// multiplied or on their way, so a tile has the time of three multiplications to arrive. The same within a tile: the
+// fragments of the next step are loaded into a second set of registers while the tensor cores work on the first, and
+// those of a tile's first step at the end of the tile before. Warps of 64 x 64 read a third less from shared memory
+// for each product than rung 9's of 64 x 32, and one barrier a tile is enough, as the tile that is overwritten after it
+// was last read before it.
+//
+//   tile         0       1       2       3       4        in the time of tile k: copy tile k + 3 into the place of
+//   stage 0   [multiply]                      [copy 4 arrives ...        tile k - 1; wait for tile k + 1
+template <bool kTransA, bool kTransB, class T, class Out>
+__global__ void __launch_bounds__(Warps<T>::kThreads) gemm_mma_multistage_kernel(GemmCall<T, Out> call) {
+  constexpr int kThreads = Warps<T>::kThreads, kWarpM = Warps<T>::kM, kWarpN = Warps<T>::kN;
+  using TileA = MmaTile<T, kBlockM, !kTransA>;
+  using TileB = MmaTile<T, kBlockN, kTransB>;
+  auto* const tiles_a = dynamic_shared<unsigned char>();  // kStages tiles of op(a), then as many of op(b)
+  auto* const tiles_b = tiles_a + kStages * TileA::kBytes;
+
+  const int64_t column_blocks = (call.N + kBlockN - 1) / kBlockN;
+  const int64_t m0 = blockIdx.x / column_blocks * kBlockM;  // this block's first row of y
+  const int64_t n0 = blockIdx.x % column_blocks * kBlockN;  // and its first column
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int m1 = warp / Warps<T>::kAlongN * kWarpM;  // this warp's first row within the block's
+  const int n1 = warp % Warps<T>::kAlongN * kWarpN;  // and its first column
+
+  const int64_t tiles = (call.K + TileA::kDepth - 1) / TileA::kDepth;
+  const TileCopy<TileA, kThreads, T> copy_a(call.a, call.lda, m0, call.M);
+  const TileCopy<TileB, kThreads, T> copy_b(call.b, call.ldb, n0, call.N);
+  // Starts the copies of tile `tile` into its stage. There is a group for each tile, empty behind the last, so that the
+  // same number of groups may be pending at every wait.
+  const auto fetch = [&](int64_t tile, int stage) {
+    if (tile < tiles) {
+      const int64_t k0 = tile * TileA::kDepth;
+      copy_a(tiles_a + stage * TileA::kBytes, k0, call.K - k0, CopyAsync<T>());
+      copy_b(tiles_b + stage * TileB::kBytes, k0, call.K - k0, CopyAsync<T>());
+    }
+    cp_async_commit_group();
+  };
+  MmaFragments<kWarpM / 16, kWarpN / 8> fragments[2];  // of step 0 and of step 1
+  const auto load = [&](int stage, int step) {
+    load_fragments<T, TileA, TileB>(tiles_a + stage * TileA::kBytes, tiles_b + stage * TileB::kBytes, m1, n1, step,
+                                    fragments[step]);
+  };
+
+#pragma unroll
+  for (int stage = 0; stage < kStages - 1; ++stage) fetch(stage, stage);
+  cp_async_wait_group<kStages - 2>();  // tile 0: this thread's copies
+  __syncthreads();                     // and everyone's
+  load(0, 0);
+
+  float sums[kWarpM / 16][kWarpN / 8][4] = {};
+  int stage = 0;  // of the tile that is multiplied
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int before = stage == 0 ? kStages - 1 : stage - 1, next = stage == kStages - 1 ? 0 : stage + 1;
+    fetch(tile + kStages - 1, before);
+    load(stage, 1);
+    multiply_fragments<T>(fragments[0], sums);
+    cp_async_wait_group<kStages - 2>();  // tile + 1: this thread's copies
+    __syncthreads();                     // everyone's, and everyone has read what the next turn overwrites: this tile
+    if (tile + 1 < tiles) load(next, 0);
+    multiply_fragments<T>(fragments[1], sums);
+    stage = next;
+  }
+  store_fragments(call, m0 + m1, n0 + n1, sums);
+}
+
+template <bool kTransA, bool kTransB, class T, class Out>
+void launch_mma_multistage(const GemmCall<T, Out>& call, Stream stream) {
+  constexpr unsigned kSharedBytes =
+      kStages * (MmaTile<T, kBlockM, !kTransA>::kBytes + MmaTile<T, kBlockN, kTransB>::kBytes);
+  const auto blocks = static_cast<unsigned>(ceil_div(call.M, kBlockM) * ceil_div(call.N, kBlockN));
+  launch(gemm_mma_multistage_kernel<kTransA, kTransB, T, Out>,
+         {.grid = dim3(blocks), .block = dim3(Warps<T>::kThreads), .shared_bytes = kSharedBytes, .stream = stream},
+         call);
+}
+
+}  // namespace
+
+template <class T, class Out>
+void gemm_mma_multistage(const GemmCall<T, Out>& call, Stream stream) {
+  if (call.trans_a)
+    call.trans_b ? launch_mma_multistage<true, true>(call, stream) : launch_mma_multistage<true, false>(call, stream);
+  else
+    call.trans_b ? launch_mma_multistage<false, true>(call, stream) : launch_mma_multistage<false, false>(call, stream);
+}
+
+template void gemm_mma_multistage(const GemmCall<float, float>&, Stream);
+template void gemm_mma_multistage(const GemmCall<__nv_bfloat16, __nv_bfloat16>&, Stream);
+template void gemm_mma_multistage(const GemmCall<__nv_bfloat16, float>&, Stream);
+
+}  // namespace weft::WEFT_TARGET
