@@ -1,0 +1,187 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <tuple>
+
+#include "kernels/error.h"
+#include "tests/mutation/mutants.h"
+
+namespace weft::test {
+namespace {
+
+// A whole list of mutants runs each case that comes by its site under three seeds.
+constexpr double kMostFlops = 2e7;
+constexpr std::uint64_t kSeeds[] = {0, 1, 2};
+
+const Device kSimt = {simt::target()};
+
+class ScheduleSeed {
+ public:
+  explicit ScheduleSeed(std::uint64_t seed) : before_(simt::schedule_seed()) { simt::set_schedule_seed(seed); }
+  ScheduleSeed(const ScheduleSeed&) = delete;
+  ScheduleSeed& operator=(const ScheduleSeed&) = delete;
+  ~ScheduleSeed() { simt::set_schedule_seed(before_); }
+
+ private:
+  std::uint64_t before_;
+};
+
+/// Leaves one site out for a scope.
+class Without {
+ public:
+  explicit Without(const simt::SyncSite& site) { simt::skip_sync_site(site.file, site.line, site.what); }
+  Without(const Without&) = delete;
+  Without& operator=(const Without&) = delete;
+  ~Without() { simt::clear_skipped_sync_sites(); }
+};
+
+Outcome run(const MutationCase& at) {
+  return run_rung(kSimt, *at.rung, at.problem, at.signature, at.operands);
+}
+
+std::string trimmed(const std::string& text) {
+  const std::size_t first = text.find_first_not_of(" \t");
+  if (first == std::string::npos) return "";
+  return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
+}
+
+/// A path from the project's root; compilers name files from there or from the build folder below it.
+std::string within_project(const std::string& file) {
+  const std::string root = WEFT_SOURCE_ROOT "/";
+  if (file.compare(0, root.size(), root) == 0) return file.substr(root.size());
+  std::size_t at = 0;
+  while (file.compare(at, 3, "../") == 0) at += 3;
+  return file.substr(at);
+}
+
+/// Names a site by its line's text, and by which of several such lines it is.
+class SiteNames {
+ public:
+  std::string key(const simt::SyncSite& site) {
+    const std::string file = within_project(site.file);
+    const std::vector<std::string>& lines = lines_of(file);
+    const auto line = static_cast<std::size_t>(site.line);
+    if (line < 1 || line > lines.size()) fail(fmt::format("{} has no line {}", file, site.line));
+    const std::string& text = lines[line - 1];
+    const auto same = std::count(lines.begin(), lines.begin() + site.line, text);
+    const auto all = std::count(lines.begin(), lines.end(), text);
+    return fmt::format("{} | {} | {}{}", file, site.what, text, all > 1 ? fmt::format(" (no. {})", same) : "");
+  }
+
+ private:
+  const std::vector<std::string>& lines_of(const std::string& file) {
+    const auto known = lines_.find(file);
+    if (known != lines_.end()) return known->second;
+    std::ifstream stream(std::string(WEFT_SOURCE_ROOT "/") + file);
+    if (!stream) fail(fmt::format("{}: cannot read the source of a site", file));
+    std::vector<std::string>& lines = lines_[file];
+    for (std::string line; std::getline(stream, line);) lines.push_back(trimmed(line));
+    return lines;
+  }
+
+  std::map<std::string, std::vector<std::string>> lines_;
+};
+
+bool uses_tensor_cores_or_async(const Rung& rung) {
+  return rung.needs.min_capability >= 80 || rung.needs.exact_capability >= 80;
+}
+
+std::vector<MutationCase> draw_cases() {
+  const Catalogue catalogue = simt::target().catalogue();
+  std::vector<MutationCase> cases;
+  for (const Op* op : catalogue) {
+    for (const Rung& rung : op->rungs) {
+      if (!uses_tensor_cores_or_async(rung)) continue;
+      for (Problem problem : op->problems) {
+        for (const DType type : {DType::f32, DType::bf16}) {
+          problem.dtype = type;
+          if (!can_run(rung, problem, 0) || op->flops(problem) > kMostFlops) continue;
+          cases.push_back({op,
+                           &rung,
+                           problem,
+                           op->signature(problem),
+                           draw_operands(catalogue, *op, problem, Draw::random, true),
+                           {}});
+        }
+      }
+    }
+  }
+  std::stable_sort(cases.begin(), cases.end(), [](const MutationCase& a, const MutationCase& b) {
+    return a.op->flops(a.problem) < b.op->flops(b.problem);
+  });
+  return cases;
+}
+
+}  // namespace
+
+std::string MutationCase::name() const {
+  char text[256];
+  return fmt::format("{}/{} {} {}", op->name, rung->name, name_of(problem.dtype),
+                     describe(*op, problem, text, sizeof text));
+}
+
+MutationPlan plan_mutants() {
+  MutationPlan plan{draw_cases(), {}};
+  SiteNames names;
+  for (std::size_t i = 0; i < plan.cases.size(); ++i) {
+    MutationCase& at = plan.cases[i];
+    simt::forget_sync_sites();
+    for (const std::uint64_t seed : kSeeds) {
+      const ScheduleSeed order(seed);
+      Outcome outcome = run(at);
+      if (!outcome.complaints.empty()) fail(fmt::format("{}: {}", at.name(), outcome.complaints[0]));
+      if (seed == kSeeds[0])
+        at.expected = std::move(outcome.operands);
+      else if (outcome.operands != at.expected)
+        fail(fmt::format("{}: other bits under seed {}", at.name(), seed));
+    }
+    for (const simt::SyncSite& site : simt::sync_sites()) {
+      const auto known = std::find_if(plan.mutants.begin(), plan.mutants.end(),
+                                      [&](const Mutant& mutant) { return mutant.site == site; });
+      if (known == plan.mutants.end())
+        plan.mutants.push_back({site, names.key(site), {i}});
+      else
+        known->cases.push_back(i);
+    }
+  }
+  std::sort(plan.mutants.begin(), plan.mutants.end(), [](const Mutant& a, const Mutant& b) {
+    return std::tie(a.site.file, a.site.line, a.site.what) < std::tie(b.site.file, b.site.line, b.site.what);
+  });
+  return plan;
+}
+
+std::string try_mutant(const MutationPlan& plan, const Mutant& mutant) {
+  const Without site(mutant.site);
+  for (const std::size_t i : mutant.cases) {
+    for (const std::uint64_t seed : kSeeds) {
+      const ScheduleSeed order(seed);
+      const Outcome outcome = run(plan.cases[i]);
+      const std::string where = fmt::format("{}, seed {}", plan.cases[i].name(), seed);
+      if (!outcome.complaints.empty()) return fmt::format("{}: {}", where, outcome.complaints[0]);
+      if (outcome.operands != plan.cases[i].expected) return where + ": another result";
+    }
+  }
+  return "";
+}
+
+std::vector<Survivor> read_survivors(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) fail(fmt::format("{}: cannot be read", path));
+  std::vector<Survivor> survivors;
+  int number = 0;
+  for (std::string line; std::getline(file, line);) {
+    ++number;
+    line = trimmed(line);
+    if (line.empty() || line[0] == '#') continue;
+    const std::size_t bar = line.rfind(" | ");
+    int bars = 0;
+    for (std::size_t at = line.find(" | "); at != std::string::npos; at = line.find(" | ", at + 3)) ++bars;
+    if (bars < 3) fail(fmt::format("{}:{}: a line is FILE | WHAT | SOURCE LINE | REASON", path, number));
+    survivors.push_back({trimmed(line.substr(0, bar)), trimmed(line.substr(bar + 3))});
+  }
+  return survivors;
+}
+
+}  // namespace weft::test

@@ -1,0 +1,55 @@
+#pragma once
+// Mutation testing of synchronisation: the list of places where the tensor-core and asynchronous rungs synchronise,
+// each left out in turn, and whether any run then shows it.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/catalogue.h"
+#include "kernels/simt/machine.h"
+#include "tests/kernels/harness.h"
+
+namespace weft::test {
+
+/// One run that a mutant may fail: a rung on a small shape.
+struct MutationCase {
+  const Op* op;
+  const Rung* rung;
+  Problem problem;
+  Signature signature;
+  std::vector<Values> operands;
+  std::vector<Bytes> expected;  ///< what the rung writes where nothing is left out; the same under every seed
+  std::string name() const;
+};
+
+/// A synchronisation to be left out, and the cases that come by it.
+struct Mutant {
+  simt::SyncSite site;
+  std::string key;  ///< "kernels/gemm/9_mma_sync.cu | __syncthreads | __syncthreads();", whatever its line's number
+  std::vector<std::size_t> cases;
+};
+
+struct MutationPlan {
+  std::vector<MutationCase> cases;  ///< cheapest first
+  std::vector<Mutant> mutants;      ///< by file and line
+};
+
+/// Runs every rung that needs tensor cores or asynchronous copies (Needs::min_capability from 80 on) on its op's small
+/// shapes, and lists the sites that they come by. Throws weft::Error where an unmutated run fails or its bits depend on
+/// the seed.
+MutationPlan plan_mutants();
+
+/// How the mutant was found out ("gemm/mma-multistage f32 M=..., seed 0: other bits"), or empty: it survived.
+std::string try_mutant(const MutationPlan& plan, const Mutant& mutant);
+
+/// One line of survivors.txt: a mutant that no run can find out, and why that is right.
+struct Survivor {
+  std::string key;
+  std::string reason;
+};
+/// Throws weft::Error with the line where one is no `key | reason`.
+std::vector<Survivor> read_survivors(const std::string& path);
+
+}  // namespace weft::test

@@ -1,0 +1,71 @@
+// Each synchronisation of the tensor-core and asynchronous rungs, left out, must show.
+//
+// The list of mutants is generated: every site that a run comes by (kernels/simt/machine.h: sync_sites()). Without
+// further ado a fixed sample of them is tried; WEFT_MUTANTS=all, or `ctest --preset mutants`, tries them all. A mutant
+// that no run finds out has to stand in survivors.txt with the reason why leaving it out changes nothing.
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <string>
+
+#include "tests/mutation/mutants.h"
+
+namespace weft::test {
+namespace {
+
+constexpr std::size_t kSample = 16;
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+bool try_all() {
+  const char* setting = std::getenv("WEFT_MUTANTS");
+  return setting != nullptr && std::string(setting) == "all";
+}
+
+TEST_CASE("mutants: a synchronisation left out is found out, or listed with its reason") {
+  auto start = std::chrono::steady_clock::now();
+  const std::vector<Survivor> survivors = read_survivors(WEFT_SOURCE_ROOT "/tests/mutation/survivors.txt");
+  const MutationPlan plan = plan_mutants();
+  fmt::print("{} mutants from {} runs, listed in {:.1f} s\n", plan.mutants.size(), plan.cases.size(),
+             seconds_since(start));
+  REQUIRE(!plan.mutants.empty());
+
+  const bool all = try_all();
+  const std::size_t step = all ? 1 : std::max<std::size_t>(1, plan.mutants.size() / kSample);
+  std::size_t tried = 0, found = 0;
+  start = std::chrono::steady_clock::now();
+  for (std::size_t i = 0; i < plan.mutants.size(); i += step) {
+    const Mutant& mutant = plan.mutants[i];
+    const auto listed = std::find_if(survivors.begin(), survivors.end(),
+                                     [&](const Survivor& survivor) { return survivor.key == mutant.key; });
+    if (!all && listed != survivors.end()) continue;  // it would run every case there is
+    const auto begin = std::chrono::steady_clock::now();
+    const std::string evidence = try_mutant(plan, mutant);
+    ++tried;
+    found += !evidence.empty();
+    fmt::print("{:6.2f} s  {}:{}  {}\n          {}\n", seconds_since(begin), mutant.site.file, mutant.site.line,
+               mutant.site.what, evidence.empty() ? "SURVIVES" : evidence.substr(0, 160));
+    if (evidence.empty())
+      CHECK_MESSAGE(listed != survivors.end(), "survives, and is not in survivors.txt: ", mutant.key);
+    else
+      CHECK_MESSAGE(listed == survivors.end(), "listed in survivors.txt, but found out: ", mutant.key);
+  }
+  fmt::print("{} of {} mutants tried, {} found out, in {:.1f} s\n", tried, plan.mutants.size(), found,
+             seconds_since(start));
+  if (!all) return;
+  for (const Survivor& survivor : survivors) {
+    CHECK_MESSAGE(!survivor.reason.empty(), "no reason: ", survivor.key);
+    const bool known = std::any_of(plan.mutants.begin(), plan.mutants.end(),
+                                   [&](const Mutant& mutant) { return mutant.key == survivor.key; });
+    CHECK_MESSAGE(known, "listed in survivors.txt, but no such site: ", survivor.key);
+  }
+}
+
+}  // namespace
+}  // namespace weft::test
