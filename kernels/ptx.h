@@ -8,3 +8,4 @@
 #include "kernels/ptx/matrix.h"
 #include "kernels/ptx/mbarrier.h"
 #include "kernels/ptx/tma.h"
+#include "kernels/ptx/wgmma.h"

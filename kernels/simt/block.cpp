@@ -8,6 +8,7 @@
 
 #include "kernels/error.h"
 #include "kernels/simt/fiber.h"
+#include "kernels/simt/ptx/wgmma.h"
 #include "kernels/simt/static_shared.h"
 
 namespace weft::simt {
@@ -188,6 +189,7 @@ void BlockRunner::finish_async() {
   if (aborting_) return async_.engine.abandon();
   try {
     check_bulk_copies();
+    if (async_.wgmma) check_wgmma(*async_.wgmma);
     async_.engine.finish_block();
   } catch (const std::exception& error) {
     async_.engine.abandon();

@@ -133,6 +133,7 @@ void BlockAsync::start_block(std::uint64_t seed, std::uint64_t block, std::size_
   copies.resize(threads);
   for (AsyncGroups& groups : copies) groups.clear();
   bulk_stores.assign(threads, {});
+  wgmma.reset();
   // A multiprocessor has 65536 registers, and a thread has at most 255 when the kernel begins. They come in eights.
   constexpr std::size_t kRegisters = 65536, kMost = 255;
   const auto each = static_cast<unsigned>(std::min(kRegisters / threads, kMost) / 8 * 8);

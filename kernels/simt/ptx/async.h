@@ -140,6 +140,7 @@ struct BlockAsync {
   std::vector<AsyncGroups> copies;      ///< cp.async, by thread
   std::vector<BulkGroups> bulk_stores;  ///< by thread
   RegisterPool registers;
+  std::shared_ptr<struct WgmmaState> wgmma;  ///< null until the block's first wgmma
 
   void start_block(std::uint64_t seed, std::uint64_t block, std::size_t threads);
 };

@@ -1,0 +1,248 @@
+#include "kernels/simt/ptx/wgmma.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "kernels/error.h"
+#include "kernels/simt/block.h"
+#include "kernels/simt/ptx/mma_sum.h"
+#include "kernels/simt/ptx/wgmma_operand.h"
+#include "kernels/simt/ptx/wgmma_state.h"
+#include "kernels/simt/static_shared.h"
+#include "kernels/simt/sync.h"
+
+namespace weft::simt {
+namespace {
+
+constexpr int kRows = 16;  // of D, a warp's share
+
+std::string at(const char* what, Site site) {
+  return fmt::format("{} at {}:{}", what, site.file, site.line);
+}
+
+WgmmaState& state_of_block(const char* what, Site site) {
+  BlockAsync& async = block_async(what, site);
+  if (!async.wgmma) {
+    async.wgmma = std::make_shared<WgmmaState>();
+    async.wgmma->threads.resize(running_block->thread_count());
+    async.wgmma->records.resize((running_block->thread_count() + 31) / 32);
+  }
+  return *async.wgmma;
+}
+
+WgmmaAccumulators* find(WgmmaThread& thread, const float* registers) {
+  for (WgmmaAccumulators& of : thread.accumulators)
+    if (of.registers == registers) return &of;
+  return nullptr;
+}
+
+/// A product with all that its warp needs of its lanes.
+struct WarpProduct {
+  WgmmaProduct product;
+  BlockRunner* block = nullptr;
+  int warp = 0;  // within the warpgroup
+  float* values[32] = {};
+  const std::uint32_t* a[32] = {};
+};
+
+/// A (16 x depth) from the lanes' registers. PTX ISA, figures of "Register Fragments": with g = lane / 4 and t = lane %
+/// 4, register r holds row g, or g + 8 where r is odd, and from r = 2 on the second half of K.
+void read_fragments(const WarpProduct& of, int depth, float* to) {
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int r = 0; r < 4; ++r) {
+      const std::uint32_t bits = of.a[lane][r];
+      const int row = lane / 4 + r % 2 * 8, k = r / 2 * depth / 2;
+      if (of.product.type == WgmmaType::tf32) {
+        to[row * depth + k + lane % 4] = tf32_value(bits);
+      } else {
+        to[row * depth + k + lane % 4 * 2] = bf16_low(bits);
+        to[row * depth + k + lane % 4 * 2 + 1] = bf16_high(bits);
+      }
+    }
+  }
+}
+
+template <int kN, int kDepth, int kStep>
+void multiply(const WarpProduct& of) {
+  static thread_local float sums[kRows][kN], a[kRows][kDepth], b_rows[kN][kDepth], b[kDepth][kN];
+  const WgmmaProduct& product = of.product;
+  const MatrixDescriptor b_at = decode(product.b_descriptor, "wgmma", Site{});
+  const MatrixDescriptor a_at = product.a ? MatrixDescriptor{} : decode(product.a_descriptor, "wgmma", Site{});
+  if (product.a) read_fragments(of, kDepth, &a[0][0]);
+  if constexpr (kDepth == kTf32Depth) {
+    if (!product.a) read_tf32(*of.block, a_at, of.warp * kRows, kRows, &a[0][0]);
+    read_tf32(*of.block, b_at, 0, kN, &b_rows[0][0]);
+  } else {
+    if (!product.a) read_bf16(*of.block, a_at, product.a_transposed, of.warp * kRows, kRows, &a[0][0]);
+    read_bf16(*of.block, b_at, product.b_transposed, 0, kN, &b_rows[0][0]);
+  }
+  for (int n = 0; n < kN; ++n)
+    for (int k = 0; k < kDepth; ++k) b[k][n] = b_rows[n][k];
+  // D: register 4 j + r of a lane holds row lane / 4, or 8 more from r = 2 on, and column 8 j + lane % 4 * 2 + r % 2.
+  const auto place = [&](int lane, int i) -> float& {
+    return sums[lane / 4 + i % 4 / 2 * 8][i / 4 * 8 + lane % 4 * 2 + i % 2];
+  };
+  for (int lane = 0; lane < 32; ++lane)
+    for (int i = 0; i < kN / 2; ++i) place(lane, i) = product.scale_d ? of.values[lane][i] : 0.0f;
+  add_products<kRows, kN, kDepth, kStep>(sums, a, b);
+  for (int lane = 0; lane < 32; ++lane)
+    for (int i = 0; i < kN / 2; ++i) of.values[lane][i] = place(lane, i);
+}
+
+template <int kDepth, int kStep>
+void multiply_any(const WarpProduct& of) {
+  switch (of.product.n) {
+    case 64:
+      return multiply<64, kDepth, kStep>(of);
+    case 128:
+      return multiply<128, kDepth, kStep>(of);
+    case 192:
+      return multiply<192, kDepth, kStep>(of);
+    case 256:
+      return multiply<256, kDepth, kStep>(of);
+  }
+  fail(fmt::format("wgmma with N = {} is not emulated", of.product.n));
+}
+
+/// What a lane brings to the collective.
+struct LaneArgument {
+  const WgmmaProduct* product;
+  const char* what;
+  Site site;
+};
+
+bool is_poison(const float* registers, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i)
+    if (std::bit_cast<std::uint32_t>(registers[i]) != kPoison) return false;
+  return true;
+}
+
+/// The lane's accumulators, taken over by the machine.
+WgmmaAccumulators& take_accumulators(WgmmaThread& thread, const LaneArgument& lane) {
+  const auto count = static_cast<std::size_t>(lane.product->n) / 2;
+  WgmmaAccumulators* of = find(thread, lane.product->d);
+  if (of) {
+    if (of->values.size() != count)
+      fail("products of different shapes in the same accumulators, with no wait between them");
+    if (!is_poison(of->registers, count)) fail("the accumulators were written while a product in them is under way");
+  } else {
+    if (!thread.fenced) fail("no wgmma.fence since the thread's last wait: its registers may still be in use");
+    thread.accumulators.push_back({lane.product->d, {lane.product->d, lane.product->d + count}, 0});
+    of = &thread.accumulators.back();
+    fill_poison(of->registers, count * sizeof(float));
+  }
+  ++of->products;
+  return *of;
+}
+
+void compare(const WgmmaRecord& mine, const WgmmaRecord& theirs) {
+  if (!(mine.site == theirs.site) || mine.a_descriptor != theirs.a_descriptor ||
+      mine.b_descriptor != theirs.b_descriptor)
+    fail(
+        fmt::format("the warps of a warpgroup issue different products: another one's is at {}:{}, with descriptors "
+                    "{:#x} and {:#x}",
+                    theirs.site.file, theirs.site.line, theirs.a_descriptor, theirs.b_descriptor));
+}
+
+// The last lane has come: all 32 issue their product as one operation.
+void issue(void* const* arguments, unsigned lanes) {
+  if (lanes != ~0u) fail("not all 32 lanes of the warp take part");
+  const auto lane_argument = [&](int lane) -> const LaneArgument& {
+    return *static_cast<const LaneArgument*>(arguments[lane]);
+  };
+  const LaneArgument& leader = lane_argument(0);
+  WgmmaState& state = state_of_block(leader.what, leader.site);
+  const unsigned warp = running_thread() / 32;
+  auto of = std::make_shared<WarpProduct>();
+  of->product = *leader.product;
+  of->block = running_block;
+  of->warp = static_cast<int>(warp % 4);
+  const WgmmaRecord record{leader.site, leader.product->a ? 0 : leader.product->a_descriptor,
+                           leader.product->b_descriptor};
+  auto& records = state.records;
+  records[warp].push_back(record);
+  const std::size_t number = records[warp].size() - 1;
+  for (unsigned other = warp / 4 * 4; other < warp / 4 * 4 + 4; ++other) {
+    if (other >= records.size()) fail("the last warpgroup of the block has fewer than four warps");
+    if (other != warp && number < records[other].size()) compare(record, records[other][number]);
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    const LaneArgument& mine = lane_argument(lane);
+    if (mine.product->b_descriptor != leader.product->b_descriptor || mine.product->scale_d != leader.product->scale_d)
+      fail("the lanes of a warp bring different descriptors or scales");
+    WgmmaThread& thread = state.threads[warp * 32 + static_cast<unsigned>(lane)];
+    of->values[lane] = take_accumulators(thread, mine).values.data();
+    of->a[lane] = mine.product->a;
+  }
+  const AsyncEngine::Ticket ticket = block_async(leader.what, leader.site)
+                                         .engine.issue({.what = leader.what,
+                                                        .site = leader.site,
+                                                        .destination = {},
+                                                        .perform =
+                                                            [of] {
+                                                              if (of->product.type == WgmmaType::tf32)
+                                                                multiply_any<kTf32Depth, 4>(*of);
+                                                              else
+                                                                multiply_any<kBf16Depth, 8>(*of);
+                                                            },
+                                                        .end = AsyncEnd::dropped});
+  for (int lane = 0; lane < 32; ++lane)
+    state.threads[warp * 32 + static_cast<unsigned>(lane)].open.push_back({ticket, lane_argument(lane).product->d});
+}
+
+}  // namespace
+
+void emulate_wgmma(const WgmmaProduct& product, const char* what, Site site) {
+  decode(product.b_descriptor, what, site);
+  if (!product.a) decode(product.a_descriptor, what, site);
+  LaneArgument argument{&product, what, site};
+  warp_collective(what, ~0u, &argument, issue, site);
+}
+
+void emulate_wgmma_fence(Site site) {
+  constexpr const char* kWhat = "wgmma.fence";
+  WgmmaState& state = state_of_block(kWhat, site);
+  if (!enter_site(kWhat, site)) state.threads[running_thread()].fenced = true;
+}
+
+void emulate_wgmma_commit_group(Site site) {
+  constexpr const char* kWhat = "wgmma.commit_group";
+  WgmmaThread& thread = state_of_block(kWhat, site).threads[running_thread()];
+  if (!enter_site(kWhat, site)) thread.closed.push_back(std::exchange(thread.open, {}));
+}
+
+void emulate_wgmma_wait_group(unsigned pending, Site site) {
+  constexpr const char* kWhat = "wgmma.wait_group";
+  WgmmaThread& thread = state_of_block(kWhat, site).threads[running_thread()];
+  AsyncEngine& engine = block_async(kWhat, site).engine;
+  if (enter_site(kWhat, site)) return;
+  thread.fenced = false;
+  for (; thread.closed.size() > pending; thread.closed.pop_front()) {
+    for (const WgmmaThread::Issued& issued : thread.closed.front()) {
+      engine.complete(issued.ticket);
+      WgmmaAccumulators& of = *find(thread, issued.registers);
+      if (--of.products > 0) continue;
+      if (!is_poison(of.registers, of.values.size()))
+        fail(fmt::format("{}: the accumulators were written while a product in them was under way", at(kWhat, site)));
+      std::copy(of.values.begin(), of.values.end(), of.registers);
+      thread.accumulators.erase(std::find_if(thread.accumulators.begin(), thread.accumulators.end(),
+                                             [&](const WgmmaAccumulators& other) { return &other == &of; }));
+    }
+  }
+}
+
+void check_wgmma(const WgmmaState& state) {
+  for (std::size_t warp = 0; warp < state.records.size(); ++warp) {
+    const std::size_t first = warp / 4 * 4;
+    if (state.records[warp].size() == state.records[first].size()) continue;
+    fail(fmt::format("warp {} issued {} wgmma where warp {} of its warpgroup issued {}", warp,
+                     state.records[warp].size(), first, state.records[first].size()));
+  }
+}
+
+}  // namespace weft::simt

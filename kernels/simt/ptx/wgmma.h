@@ -1,0 +1,39 @@
+#pragma once
+// wgmma on the SIMT machine: the body of kernels/ptx/wgmma.h.
+//
+// Each warp of a warpgroup computes its own 16 rows of the product, when the group that the product was committed in is
+// waited for. Until then a thread's accumulators are poison and the machine keeps their values, so a product that
+// follows in the same accumulators continues from there. The products of the four warps are compared with each other.
+//
+// Stricter than the ISA, which asks for wgmma.fence only where registers were accessed in between, because accesses are
+// not seen here: a product in accumulators that are not in flight wants a fence since the thread's last wait. (What is
+// not seen at all: registers of A written between two products that follow one fence.)
+
+#include <cstdint>
+
+#include "kernels/simt/site.h"
+
+namespace weft::simt {
+
+enum class WgmmaType : unsigned char { bf16, tf32 };
+
+/// One m64nNkK product, as each thread brings it. `a` is the thread's fragment of A, or null: then A is in shared
+/// memory.
+struct WgmmaProduct {
+  WgmmaType type = WgmmaType::bf16;
+  int n = 0;
+  float* d = nullptr;  ///< n / 2 registers
+  const std::uint32_t* a = nullptr;
+  std::uint64_t a_descriptor = 0, b_descriptor = 0;
+  bool a_transposed = false, b_transposed = false;  ///< M-major, N-major
+  bool scale_d = true;                              ///< false: D is written, not added to
+};
+
+void emulate_wgmma(const WgmmaProduct& product, const char* what, Site site);
+void emulate_wgmma_fence(Site site);
+void emulate_wgmma_commit_group(Site site);
+void emulate_wgmma_wait_group(unsigned pending, Site site);
+/// Throws where the warps of a warpgroup did not issue the same products. At the end of a block.
+void check_wgmma(const struct WgmmaState& state);
+
+}  // namespace weft::simt
