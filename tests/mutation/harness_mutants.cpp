@@ -88,23 +88,30 @@ bool uses_tensor_cores_or_async(const Rung& rung) {
   return rung.needs.min_capability >= 80 || rung.needs.exact_capability >= 80;
 }
 
-std::vector<MutationCase> draw_cases() {
+std::vector<MutationCase> draw_cases(std::size_t cases_per_rung) {
   const Catalogue catalogue = simt::target().catalogue();
   std::vector<MutationCase> cases;
   for (const Op* op : catalogue) {
+    const auto cheaper = [op](const Problem& a, const Problem& b) { return op->flops(a) < op->flops(b); };
     for (const Rung& rung : op->rungs) {
       if (!uses_tensor_cores_or_async(rung)) continue;
+      std::vector<Problem> problems;
       for (Problem problem : op->problems) {
         for (const DType type : {DType::f32, DType::bf16}) {
           problem.dtype = type;
-          if (!can_run(rung, problem, 0) || op->flops(problem) > kMostFlops) continue;
-          cases.push_back({op,
-                           &rung,
-                           problem,
-                           op->signature(problem),
-                           draw_operands(catalogue, *op, problem, Draw::random, true),
-                           {}});
+          if (can_run(rung, problem, 0) && op->flops(problem) <= kMostFlops) problems.push_back(problem);
         }
+      }
+      std::stable_sort(problems.begin(), problems.end(), cheaper);
+      const std::size_t count = std::min(problems.size(), cases_per_rung);
+      for (std::size_t i = 1; i <= count; ++i) {  // spread evenly, the dearest among them
+        const Problem& problem = problems[i * problems.size() / count - 1];
+        cases.push_back({op,
+                         &rung,
+                         problem,
+                         op->signature(problem),
+                         draw_operands(catalogue, *op, problem, Draw::random, true),
+                         {}});
       }
     }
   }
@@ -122,8 +129,8 @@ std::string MutationCase::name() const {
                      describe(*op, problem, text, sizeof text));
 }
 
-MutationPlan plan_mutants() {
-  MutationPlan plan{draw_cases(), {}};
+MutationPlan plan_mutants(std::size_t cases_per_rung) {
+  MutationPlan plan{draw_cases(cases_per_rung), {}};
   SiteNames names;
   for (std::size_t i = 0; i < plan.cases.size(); ++i) {
     MutationCase& at = plan.cases[i];
@@ -158,9 +165,11 @@ std::string try_mutant(const MutationPlan& plan, const Mutant& mutant) {
     for (const std::uint64_t seed : kSeeds) {
       const ScheduleSeed order(seed);
       const Outcome outcome = run(plan.cases[i]);
-      const std::string where = fmt::format("{}, seed {}", plan.cases[i].name(), seed);
-      if (!outcome.complaints.empty()) return fmt::format("{}: {}", where, outcome.complaints[0]);
-      if (outcome.operands != plan.cases[i].expected) return where + ": another result";
+      const auto evidence = [&](const std::string& what) {
+        return fmt::format("{} (seed {} of {})", what, seed, plan.cases[i].name());
+      };
+      if (!outcome.complaints.empty()) return evidence(outcome.complaints[0]);
+      if (outcome.operands != plan.cases[i].expected) return evidence("another result");
     }
   }
   return "";

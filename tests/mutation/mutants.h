@@ -37,11 +37,11 @@ struct MutationPlan {
 };
 
 /// Runs every rung that needs tensor cores or asynchronous copies (Needs::min_capability from 80 on) on its op's small
-/// shapes, and lists the sites that they come by. Throws weft::Error where an unmutated run fails or its bits depend on
-/// the seed.
-MutationPlan plan_mutants();
+/// shapes, and lists the sites that they come by; of a rung at most `cases_per_rung`, from the cheapest to the dearest.
+/// Throws weft::Error where an unmutated run fails or its bits depend on the seed.
+MutationPlan plan_mutants(std::size_t cases_per_rung);
 
-/// How the mutant was found out ("gemm/mma-multistage f32 M=..., seed 0: other bits"), or empty: it survived.
+/// How the mutant was found out ("another result (seed 1 of gemm/mma-sync bf16 M=31 ...)"), or empty: it survived.
 std::string try_mutant(const MutationPlan& plan, const Mutant& mutant);
 
 /// One line of survivors.txt: a mutant that no run can find out, and why that is right.

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <limits>
 #include <string>
 
 #include "tests/mutation/mutants.h"
@@ -17,7 +18,8 @@
 namespace weft::test {
 namespace {
 
-constexpr std::size_t kSample = 16;
+// Of a sample: mutants, and runs of each rung.
+constexpr std::size_t kSample = 24, kSampleCases = 6;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -30,13 +32,13 @@ bool try_all() {
 
 TEST_CASE("mutants: a synchronisation left out is found out, or listed with its reason") {
   auto start = std::chrono::steady_clock::now();
+  const bool all = try_all();
   const std::vector<Survivor> survivors = read_survivors(WEFT_SOURCE_ROOT "/tests/mutation/survivors.txt");
-  const MutationPlan plan = plan_mutants();
+  const MutationPlan plan = plan_mutants(all ? std::numeric_limits<std::size_t>::max() : kSampleCases);
   fmt::print("{} mutants from {} runs, listed in {:.1f} s\n", plan.mutants.size(), plan.cases.size(),
              seconds_since(start));
   REQUIRE(!plan.mutants.empty());
 
-  const bool all = try_all();
   const std::size_t step = all ? 1 : std::max<std::size_t>(1, plan.mutants.size() / kSample);
   std::size_t tried = 0, found = 0;
   start = std::chrono::steady_clock::now();
