@@ -106,7 +106,8 @@ __global__ void __launch_bounds__(Warps<T>::kThreads) gemm_mma_multistage_kernel
     multiply_fragments<T>(fragments[1], sums);
     stage = next;
   }
-  store_fragments(call, m0 + m1, n0 + n1, sums);
+  // Nothing is on its way any more, and after the last barrier nobody has read a tile.
+  store_fragments(call, m0 + m1, n0 + n1, sums, tiles_a + warp * kStageBytes<kWarpN / 8>);
 }
 
 template <bool kTransA, bool kTransB, class T, class Out>

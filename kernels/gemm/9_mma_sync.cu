@@ -37,8 +37,9 @@ template <bool kTransA, bool kTransB, class T, class Out>
 __global__ void __launch_bounds__(kThreads) gemm_mma_sync_kernel(GemmCall<T, Out> call) {
   using TileA = MmaTile<T, kBlockM, !kTransA>;
   using TileB = MmaTile<T, kBlockN, kTransB>;
-  __shared__ __align__(1024) unsigned char tile_a[TileA::kBytes];
-  __shared__ __align__(1024) unsigned char tile_b[TileB::kBytes];
+  __shared__ __align__(1024) unsigned char tiles[TileA::kBytes + TileB::kBytes];
+  unsigned char *const tile_a = tiles, *const tile_b = tiles + TileA::kBytes;
+  static_assert(kThreads / 32 * kStageBytes<kWarpN / 8> <= sizeof tiles, "the warps' sums pass through it at the end");
 
   const int64_t column_blocks = (call.N + kBlockN - 1) / kBlockN;
   const int64_t m0 = blockIdx.x / column_blocks * kBlockM;  // this block's first row of y
@@ -62,7 +63,7 @@ __global__ void __launch_bounds__(kThreads) gemm_mma_sync_kernel(GemmCall<T, Out
     }
     __syncthreads();  // nobody may overwrite the tiles while another still reads them
   }
-  store_fragments(call, m0 + m1, n0 + n1, sums);
+  store_fragments(call, m0 + m1, n0 + n1, sums, tiles + warp * kStageBytes<kWarpN / 8>);
 }
 
 template <bool kTransA, bool kTransB, class T, class Out>

@@ -193,25 +193,45 @@ __device__ __forceinline__ void multiply_fragments(const MmaFragments<kM, kN>& f
     }
 }
 
-/// Hands a warp's sums, which begin at (m, n) of y, to the epilogue: a lane has pairs of neighbours.
+/// Shared memory that a warp stages its sums in, in bytes: 16 rows of 8 kN.
+template <int kN>
+constexpr int kStageBytes = 16 * 8 * kN * 4;
+
+/// Hands a warp's sums, which begin at (m, n) of y, to the epilogue. A lane has pairs of neighbours from many rows,
+/// which as they are would be written 8 bytes at a time; so 16 rows at once pass through `stage`, kStageBytes<kN> of
+/// shared memory of the warp's own, and come out as 16-byte pieces of rows. In the stage 8 neighbours keep together,
+/// swizzled.
 template <class T, class Out, int kM, int kN>
 __device__ __forceinline__ void store_fragments(const GemmCall<T, Out>& call, int64_t m, int64_t n,
-                                                float (&sums)[kM][kN][4]) {
+                                                float (&sums)[kM][kN][4], unsigned char* stage) {
+  constexpr int kWidth = Pack<Out>::kSize, kLanes = 8 * kN / kWidth;  // lanes that share a row
+  static_assert(32 % kLanes == 0 && (kN == 4 || kN == 8));
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const bool aligned = epilogue_is_aligned<2>(call);
+  const bool aligned = epilogue_is_aligned<kWidth>(call);
+  auto* const staged = reinterpret_cast<float*>(stage);
+  const auto place = [staged](int row, int column) {  // of sums [row][column] of the 16 x 8 kN
+    return staged + row * 8 * kN + (column / 8 ^ row % kN) * 8 + column % 8;
+  };
 #pragma unroll
-  for (int i = 0; i < kM; ++i)
+  for (int i = 0; i < kM; ++i) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int64_t row = m + 16 * i + 8 * half + lane / 4;
-      if (row >= call.M) continue;
-#pragma unroll
-      for (int j = 0; j < kN; ++j) {
-        const int64_t column = n + 8 * j + lane % 4 * 2;
-        float pair[2] = {sums[i][j][2 * half], sums[i][j][2 * half + 1]};
-        if (column < call.N) store_sums<2>(call, row, column, aligned, pair);
-      }
+    for (int j = 0; j < kN; ++j) {
+      *reinterpret_cast<float2*>(place(lane / 4, 8 * j + lane % 4 * 2)) = make_float2(sums[i][j][0], sums[i][j][1]);
+      *reinterpret_cast<float2*>(place(lane / 4 + 8, 8 * j + lane % 4 * 2)) = make_float2(sums[i][j][2], sums[i][j][3]);
     }
+    __syncwarp();
+#pragma unroll 1
+    for (int row = lane / kLanes; row < 16; row += 32 / kLanes) {
+      const int column = lane % kLanes * kWidth;
+      alignas(16) float values[kWidth];
+#pragma unroll
+      for (int four = 0; four < kWidth; four += 4)
+        *reinterpret_cast<float4*>(values + four) = *reinterpret_cast<const float4*>(place(row, column + four));
+      const int64_t y_row = m + 16 * i + row;
+      if (y_row < call.M && n + column < call.N) store_sums<kWidth>(call, y_row, n + column, aligned, values);
+    }
+    __syncwarp();  // before the next 16 rows take their place
+  }
 }
 
 }  // namespace weft::WEFT_TARGET
