@@ -240,6 +240,47 @@ TEST_CASE("cp.async lies in dynamic shared memory too, up to its last byte") {
   CHECK(contains(message, "thread (1,0,0)"));
 }
 
+TEST_CASE("cp.async.mbarrier.arrive.noinc arrives when the copies before it have landed, without waiting for them") {
+  for (const std::uint64_t order : {0, 1, 2, 3}) {
+    const Seed seed(order);
+    const std::vector<float> y = run(
+        [](const float* x, float* out) {
+          __shared__ float tile[65];
+          __shared__ std::uint64_t barrier;
+          if (threadIdx.x == 0) mbarrier_init(&barrier, 64);
+          __syncthreads();
+          cp_async_ca<4>(tile + threadIdx.x, x + threadIdx.x);
+          cp_async_mbarrier_arrive_noinc(&barrier);
+          if (threadIdx.x == 0) cp_async_ca<4>(tile + 64, x);  // behind the arrival: nobody waits for it
+          mbarrier_wait(&barrier, 0);
+          out[threadIdx.x] = tile[63 - threadIdx.x];
+          if (threadIdx.x == 0) out[64] = tile[64];
+        },
+        counting(64), 65, 64);
+    for (int i = 0; i < 64; ++i) CHECK(y[i] == static_cast<float>(64 - i));
+    if (order == 0) CHECK(std::isnan(y[64]));
+  }
+  // One arrival too few, and the barrier is never passed.
+  CHECK(contains(error_of(
+                     [](const float* x, float*) {
+                       __shared__ float tile[2];
+                       __shared__ std::uint64_t barrier;
+                       if (threadIdx.x == 0) mbarrier_init(&barrier, 2);
+                       __syncthreads();
+                       cp_async_ca<4>(tile + threadIdx.x, x + threadIdx.x);
+                       if (threadIdx.x == 0) cp_async_mbarrier_arrive_noinc(&barrier);
+                       mbarrier_wait(&barrier, 0);
+                     },
+                     2),
+                 "threads wait for each other for ever"));
+  CHECK(contains(error_of([](const float*, float*) {
+                   __shared__ std::uint64_t word;
+                   word = 0;
+                   cp_async_mbarrier_arrive_noinc(&word);
+                 }),
+                 "no mbarrier has been initialised"));
+}
+
 TEST_CASE("cp.async refuses what the ISA leaves undefined, with one line") {
   const std::string unaligned = error_of([](const float* x, float*) {
     __shared__ float tile[8];

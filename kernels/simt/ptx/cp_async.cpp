@@ -5,8 +5,10 @@
 #include <cstring>
 
 #include "kernels/error.h"
+#include "kernels/simt/cluster.h"
 #include "kernels/simt/ptx/address.h"
 #include "kernels/simt/ptx/async.h"
+#include "kernels/simt/ptx/mbarrier.h"
 #include "kernels/simt/sync.h"
 
 namespace weft::simt {
@@ -48,6 +50,28 @@ void emulate_cp_async_wait_group(int pending, Site site) {
   constexpr const char* kWhat = "cp.async.wait_group";
   BlockAsync& async = block_async(kWhat, site);
   if (!enter_site(kWhat, site)) copies_of_running_thread(async).wait(async.engine, static_cast<std::size_t>(pending));
+}
+
+// An operation of its own, without a destination: it lands after the copies before it, and in doing so arrives. What
+// waits for the mbarrier only polls, so the machine lands it, like a bulk copy, when nothing else can go on.
+void emulate_cp_async_mbarrier_arrive_noinc(std::uint64_t* mbarrier, Site site) {
+  constexpr const char* kWhat = "cp.async.mbarrier.arrive.noinc";
+  BlockAsync& async = block_async(kWhat, site);
+  check_shared(mbarrier, 8, 8, "mbarrier", kWhat, site);
+  check_mbarrier(mbarrier, kWhat, site);
+  if (enter_site(kWhat, site)) return;
+  AsyncEngine& engine = async.engine;
+  const AsyncEngine::Ticket ticket =
+      engine.issue({.what = kWhat,
+                    .site = site,
+                    .destination = {},
+                    .perform =
+                        [mbarrier, site, &engine, copies = copies_of_running_thread(async).all()] {
+                          for (const AsyncEngine::Ticket copy : copies) engine.complete(copy);
+                          arrive_for_copies(mbarrier, kWhat, site);
+                        },
+                    .end = AsyncEnd::dropped});
+  running_cluster(kWhat, site).flights.push_back({&engine, ticket, 0, kWhat, site});
 }
 
 void emulate_cp_async_wait_all(Site site) {

@@ -11,7 +11,6 @@ void emulate_cp_async(void* shared, const void* global, int bytes, int source_by
 void emulate_cp_async_commit_group(Site site);
 void emulate_cp_async_wait_group(int pending, Site site);
 void emulate_cp_async_wait_all(Site site);
-/// Stands with the mbarrier's emulation, which knows what an arrival does.
 void emulate_cp_async_mbarrier_arrive_noinc(std::uint64_t* mbarrier, Site site);
 
 }  // namespace weft::simt

@@ -67,6 +67,13 @@ void add_transactions(Counts& counts, std::int64_t bytes, const std::string& whe
                      kMbarrierMaxTransactions));
 }
 
+void take_arrivals(Counts& counts, unsigned count, const std::string& where) {
+  if (count > counts.pending)
+    fail(fmt::format("{}: {} arrival{} where the phase has {} of {} pending", where, count, count == 1 ? "" : "s",
+                     counts.pending, counts.expected));
+  counts.pending -= count;
+}
+
 void check_seen(const Mbarrier& known, bool by_async_proxy, const std::string& where) {
   if (by_async_proxy ? known.fenced : known.released) return;
   fail(fmt::format("{}: the mbarrier was initialised at {}:{}, but {} ({})", where, known.site.file, known.site.line,
@@ -118,10 +125,7 @@ void emulate_mbarrier_arrive(std::uint64_t* barrier, unsigned count, unsigned by
   if (bytes > kMbarrierMaxTransactions)
     fail(fmt::format("{}: {} bytes are more than {}", at(what, site), bytes, kMbarrierMaxTransactions));
   if (bytes > 0) add_transactions(counts, bytes, at(what, site));
-  if (count > counts.pending)
-    fail(fmt::format("{}: {} arrival{} where the phase has {} of {} pending", at(what, site), count,
-                     count == 1 ? "" : "s", counts.pending, counts.expected));
-  counts.pending -= count;
+  take_arrivals(counts, count, at(what, site));
   update(barrier, known, counts);
 }
 
@@ -170,6 +174,17 @@ void complete_transactions(std::uint64_t* barrier, std::uint64_t bytes, const ch
   Counts counts = unpack(known.word);
   add_transactions(counts, -static_cast<std::int64_t>(bytes), at(what, site));
   update(barrier, known, counts);
+}
+
+void arrive_for_copies(std::uint64_t* barrier, const char* what, Site site) {
+  Mbarrier& known = find(barrier, what, site);
+  Counts counts = unpack(known.word);
+  take_arrivals(counts, 1, at(what, site));
+  update(barrier, known, counts);
+}
+
+void check_mbarrier(const std::uint64_t* barrier, const char* what, Site site) {
+  find(barrier, what, site);
 }
 
 void check_mbarrier_for_copy(std::uint64_t* barrier, const char* what, Site site) {

@@ -35,6 +35,10 @@ void publish_mbarriers(bool to_async_proxy, bool to_cluster);
 
 /// What a bulk copy does at its end: complete-tx. `what` and `site` are the copy's.
 void complete_transactions(std::uint64_t* barrier, std::uint64_t bytes, const char* what, Site site);
+/// One arrival by what is not a thread's own instruction: cp.async.mbarrier.arrive, when its copies have landed.
+void arrive_for_copies(std::uint64_t* barrier, const char* what, Site site);
+/// That there is an mbarrier at this address; throws weft::Error otherwise.
+void check_mbarrier(const std::uint64_t* barrier, const char* what, Site site);
 /// What can be told when the copy is issued: that it is a barrier, and one that the asynchronous proxy sees.
 void check_mbarrier_for_copy(std::uint64_t* barrier, const char* what, Site site);
 
