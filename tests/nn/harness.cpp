@@ -45,7 +45,7 @@ void StopAfter::count(When when) {
 
 std::vector<std::string> devices() {
   std::vector<std::string> names;
-  for (const char* name : {"simt", "cpu"}) {
+  for (const char* name : {"simt", "cpu", "cuda"}) {
     try {
       make_device(name);
       names.emplace_back(name);

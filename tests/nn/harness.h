@@ -53,7 +53,7 @@ class StopAfter : public Callback {
   int left_;
 };
 
-/// "simt", and "cpu" where it is built in.
+/// "simt", "cpu" where it is built in, and "cuda" where there is a GPU.
 std::vector<std::string> devices();
 /// The environment's WEFT_DATA, or nothing, which is said.
 std::filesystem::path data_folder();

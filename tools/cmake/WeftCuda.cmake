@@ -8,6 +8,13 @@ if(WEFT_CUDA)
   if(CMAKE_CUDA_COMPILER)
     enable_language(CUDA)
     find_package(CUDAToolkit REQUIRED)
+    # One runtime in a process: where Weft's libraries are shared, so is that.
+    set(WEFT_CUDART CUDA::cudart_static)
+    if(WEFT_STATIC)
+      set(WEFT_CUDART CUDA::cudart)
+      set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
+      weft_carry_target(CUDA::cudart)
+    endif()
     if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc speaks C++20
       set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
       set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)

@@ -1,12 +1,47 @@
 # Third-party libraries, all from the distribution's packages. tools/packages names the packages.
 #
-# With WEFT_STATIC they are linked statically where they come so; what comes only as a shared library is copied beside the
-# programs, which look there first ($ORIGIN): such a build can be carried to a machine that has none of them.
+# With WEFT_STATIC they are linked statically where they come so. What comes only as a shared library is copied into the
+# programs' folder, where the programs look first ($ORIGIN): such a folder can be carried to a machine that has none of them.
+# The kernels' libraries are shared there: each program would else hold all kernels for all GPUs once more. So is the C++
+# library: two copies of it in one process would each keep their own streams and locales.
 if(WEFT_STATIC)
   set(CMAKE_FIND_LIBRARY_SUFFIXES .a .so)
   set(Boost_USE_STATIC_LIBS ON)
-  set(CMAKE_BUILD_RPATH "$ORIGIN")
-  add_link_options(-static-libstdc++ -static-libgcc)
+  set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+  set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+  set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)
+  set(CMAKE_INSTALL_RPATH "$ORIGIN")
+  # The older kind of entry holds for the libraries' own dependencies too.
+  add_link_options(-s -Wl,--disable-new-dtags)
+endif()
+
+# weft_carry(FILE NAME) copies a shared library into the programs' folder under NAME; weft_carry_target(TARGET) one that a
+# package has found. Without WEFT_STATIC nothing: the machine that builds has them.
+function(weft_carry file name)
+  if(WEFT_STATIC)
+    file(REAL_PATH ${file} file)
+    file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+    configure_file(${file} ${PROJECT_BINARY_DIR}/bin/${name} COPYONLY)
+  endif()
+endfunction()
+function(weft_carry_target target)
+  if(WEFT_STATIC)
+    get_target_property(file ${target} IMPORTED_LOCATION)
+    foreach(configuration RELEASE NONE RELWITHDEBINFO)
+      if(NOT file)
+        get_target_property(file ${target} IMPORTED_LOCATION_${configuration})
+      endif()
+    endforeach()
+    execute_process(COMMAND ${CMAKE_OBJDUMP} -p ${file} OUTPUT_VARIABLE headers COMMAND_ERROR_IS_FATAL ANY)
+    string(REGEX MATCH "SONAME +([^ \n]+)" matched "${headers}")
+    weft_carry(${file} ${CMAKE_MATCH_1})
+  endif()
+endfunction()
+if(WEFT_STATIC)
+  foreach(name libstdc++.so.6 libgcc_s.so.1)
+    execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=${name} OUTPUT_VARIABLE file OUTPUT_STRIP_TRAILING_WHITESPACE)
+    weft_carry(${file} ${name})
+  endforeach()
 endif()
 
 find_package(Threads REQUIRED)
@@ -45,4 +80,5 @@ if(WEFT_TESTS)
 endif()
 if(WEFT_BENCH)
   find_package(benchmark REQUIRED)
+  weft_carry_target(benchmark::benchmark)
 endif()

@@ -26,9 +26,15 @@ if(WEFT_SANITIZE)
   add_link_options(-fsanitize=${WEFT_SANITIZE})
 endif()
 
-# weft_library(NAME [SOURCES...]) adds a static library whose includes are written from the root.
+# weft_library(NAME [SOURCES...]) adds a library whose includes are written from the root: a static one, unless
+# WEFT_LIBRARY_KIND says SHARED.
 function(weft_library name)
-  add_library(${name} STATIC ${ARGN})
+  set(kind STATIC)
+  if(WEFT_LIBRARY_KIND)
+    set(kind ${WEFT_LIBRARY_KIND})
+  endif()
+  add_library(${name} ${kind} ${ARGN})
+  set_target_properties(${name} PROPERTIES DEFINE_SYMBOL "")  # nothing here asks whether it is in a shared library
   target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
                                             $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/weft>)
   target_link_libraries(${name} PRIVATE $<BUILD_INTERFACE:weft_flags>)
