@@ -1,0 +1,190 @@
+#include "core/chart.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "kernels/error.h"
+
+extern char** environ;
+
+namespace weft {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A text as gnuplot quotes it: nothing in it is special but the quote, which is doubled, and the end of the line.
+std::string quoted(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) {
+    if (c == '\'') out += '\'';
+    out += c == '\n' || c == '\r' ? ' ' : c;
+  }
+  return out + "'";
+}
+
+/// Titles, labels and the look that every chart has.
+std::string head(const std::string& title, const std::string& y_label) {
+  return fmt::format(
+      "set encoding utf8\nset title {} noenhanced\nset ylabel {} noenhanced\nset grid ytics lc rgb '#d0d0d0'\n"
+      "set border 3\nset tics nomirror\nset key outside right top noenhanced\nset style line 1 lc rgb '#0072b2' lw 2\n"
+      "set style line 2 lc rgb '#d55e00' lw 2\nset style line 3 lc rgb '#009e73' lw 2\n"
+      "set style line 4 lc rgb '#cc79a7' lw 2\nset style line 5 lc rgb '#e69f00' lw 2\n"
+      "set style line 6 lc rgb '#56b4e9' lw 2\nset style line 7 lc rgb '#000000' lw 2\nset style increment user\n",
+      quoted(title), quoted(y_label));
+}
+
+const char* style_of(Mark mark) {
+  switch (mark) {
+    case Mark::points:
+      return "points pt 7 ps 0.8";
+    case Mark::steps:
+      return "steps";
+    case Mark::line:
+      break;
+  }
+  return "lines";
+}
+
+std::string key_of(const std::string& name) {
+  return name.empty() ? "notitle" : "title " + quoted(name) + " noenhanced";
+}
+
+/// A file of its own under the system's temporary folder, removed when it goes.
+class ScriptFile {
+ public:
+  explicit ScriptFile(const std::string& text) {
+    path_ = (fs::temp_directory_path() / "weft-chart-XXXXXX").string();
+    const int file = mkstemp(path_.data());
+    if (file < 0) fail(fmt::format("chart: cannot write a script in {}", fs::temp_directory_path().string()));
+    close(file);
+    std::ofstream(path_) << text;
+  }
+  ScriptFile(const ScriptFile&) = delete;
+  ScriptFile& operator=(const ScriptFile&) = delete;
+  ~ScriptFile() {
+    std::error_code ignored;
+    fs::remove(path_, ignored);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+/// Runs gnuplot on a script. Returns its exit status; what it says on stderr goes to `complaint`.
+int run_gnuplot(const std::string& script, const std::string& complaint) {
+  std::vector<std::string> words = {"gnuplot", script};
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, complaint.c_str(), O_WRONLY | O_TRUNC, 0600);
+  pid_t child = 0;
+  const int failed = posix_spawnp(&child, "gnuplot", &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (failed != 0) return 127;
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+void draw_script(const std::string& script, const fs::path& file, ChartSize size) {
+  const std::string ending = file.extension().string();
+  if (ending != ".png" && ending != ".svg")
+    fail(fmt::format("chart: {} ends neither in .png nor in .svg", file.string()));
+  if (!can_draw())
+    fail(fmt::format("chart: {} needs gnuplot, which is not on the PATH: apt-get install gnuplot-nox", file.string()));
+  const fs::path unfinished = file.string() + ".part";
+  const ScriptFile run(
+      fmt::format("set terminal {} size {},{} {}\nset output {}\n{}unset output\n",
+                  ending == ".png" ? "pngcairo" : "svg", size.width, size.height,
+                  ending == ".png" ? "background rgb 'white' font 'sans,11'" : "dynamic background rgb 'white'",
+                  quoted(unfinished.string()), script));
+  const ScriptFile complaint("");
+  const int status = run_gnuplot(run.path(), complaint.path());
+  std::error_code error;
+  if (status != 0 || !fs::exists(unfinished) || fs::file_size(unfinished, error) == 0) {
+    std::stringstream said;
+    said << std::ifstream(complaint.path()).rdbuf();
+    fs::remove(unfinished, error);
+    fail(fmt::format("chart: gnuplot could not draw {}: {}", file.string(), said.str()));
+  }
+  fs::rename(unfinished, file, error);
+  if (error) fail(fmt::format("chart: cannot write {}: {}", file.string(), error.message()));
+}
+
+}  // namespace
+
+bool can_draw() {
+  const char* path = std::getenv("PATH");
+  std::stringstream folders(path == nullptr ? "" : path);
+  for (std::string folder; std::getline(folders, folder, ':');)
+    if (access((folder + "/gnuplot").c_str(), X_OK) == 0) return true;
+  return false;
+}
+
+std::string script_of(const Chart& chart) {
+  std::string script = head(chart.title, chart.y_label) + "set xlabel " + quoted(chart.x_label) + " noenhanced\n";
+  if (chart.log_x) script += "set logscale x\n";
+  if (chart.log_y) script += "set logscale y\n";
+  std::string plot;
+  for (std::size_t i = 0; i < chart.series.size(); ++i) {
+    const Series& series = chart.series[i];
+    std::string data;
+    for (const auto& [x, y] : series.points) {
+      if (!std::isfinite(x) || !std::isfinite(y) || (chart.log_x && x <= 0) || (chart.log_y && y <= 0)) continue;
+      data += fmt::format("{:.9g} {:.9g}\n", x, y);
+    }
+    if (data.empty()) continue;
+    script += fmt::format("$s{} << EOD\n{}EOD\n", i, data);
+    plot += fmt::format("{}$s{} using 1:2 with {} {}", plot.empty() ? "plot " : ", ", i, style_of(series.mark),
+                        key_of(series.name));
+  }
+  if (plot.empty()) fail(fmt::format("chart: \"{}\" has no point to draw", chart.title));
+  return script + plot + "\n";
+}
+
+std::string script_of(const BarChart& chart) {
+  if (chart.series.empty() || chart.categories.empty())
+    fail(fmt::format("chart: \"{}\" has no bar to draw", chart.title));
+  std::string script =
+      head(chart.title, chart.y_label) +
+      "set style data histograms\nset style histogram clustered gap 1\nset style fill solid 0.9\n"
+      "set boxwidth 0.9 relative\nset yrange [0:*]\nset xtics rotate by -30 noenhanced\n$bars << EOD\n";
+  for (std::size_t row = 0; row < chart.categories.size(); ++row) {
+    std::string name = chart.categories[row];
+    for (char& c : name)
+      if (c == '"' || c == '\n') c = ' ';
+    script += "\"" + name + "\"";
+    for (const BarChart::Bars& bars : chart.series) {
+      const double value = row < bars.values.size() ? bars.values[row] : std::nan("");
+      script += std::isfinite(value) ? fmt::format(" {:.9g}", value) : " NaN";
+    }
+    script += "\n";
+  }
+  script += "EOD\nplot ";
+  for (std::size_t i = 0; i < chart.series.size(); ++i)
+    script += fmt::format("{}$bars using {}:xtic(1) ls {} {}", i == 0 ? "" : ", ", i + 2, i % 7 + 1,
+                          key_of(chart.series[i].name));
+  return script + "\n";
+}
+
+void draw(const Chart& chart, const fs::path& file, ChartSize size) {
+  draw_script(script_of(chart), file, size);
+}
+
+void draw(const BarChart& chart, const fs::path& file, ChartSize size) {
+  draw_script(script_of(chart), file, size);
+}
+
+}  // namespace weft
