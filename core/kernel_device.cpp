@@ -10,6 +10,7 @@
 #include "core/plan_text.h"
 #include "kernels/error.h"
 #include "kernels/ops.h"
+#include "kernels/rung_table.h"
 #include "kernels/simt/machine.h"
 
 namespace weft {
@@ -34,6 +35,10 @@ int choose_capability(const Target& target, int index, std::optional<int> wanted
 
 KernelDevice::KernelDevice(const Target& target, int index, const DeviceOptions& options, std::optional<int> capability)
     : target_(target), index_(index), capability_(choose_capability(target, index, capability)) {
+  if (!is_simt(target) && capability_ == target.capability(index)) {
+    const std::string_view text = target.describe(index);
+    gpu_ = text.substr(0, text.find(','));
+  }
   if (is_simt(target) && options.threads > 0) simt::set_thread_count(options.threads);
 }
 
@@ -101,7 +106,7 @@ void KernelDevice::sgd_step(const SgdArguments& arguments) {
   problem.scalars[SgdStep::lr] = arguments.lr;
   problem.scalars[SgdStep::momentum] = arguments.momentum;
   problem.scalars[SgdStep::weight_decay] = arguments.weight_decay;
-  const int rung = pick_rung(*op, problem, capability_);
+  const int rung = pick_rung(*op, problem, capability_, gpu_);
   WEFT_CHECK(rung >= 0, "no rung of sgd_step runs on this device");
   const Rung& chosen = op->rungs[static_cast<std::size_t>(rung)];
   WEFT_CHECK(chosen.workspace_bytes == nullptr || chosen.workspace_bytes(problem) == 0,
@@ -138,7 +143,7 @@ Step KernelDevice::compile_node(const Graph& graph, NodeId id, const std::string
   const Problem problem = problem_of(graph, node);
   if (op->check != nullptr) op->check(problem);
 
-  int rung = pick_rung(*op, problem, capability_);
+  int rung = pick_rung(*op, problem, capability_, gpu_);
   for (std::size_t i = 0; wanted_rung != nullptr && i < op->rungs.size(); ++i)
     if (*wanted_rung == op->rungs[i].name && can_run(op->rungs[i], problem, capability_)) rung = static_cast<int>(i);
   if (rung < 0) {

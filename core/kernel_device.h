@@ -40,6 +40,7 @@ class KernelDevice final : public Device {
   const Target& target_;
   int index_;
   int capability_;
+  std::string gpu_;  ///< the GPU's name, for its table of rungs; empty on simt and where the capability was forced
 };
 
 /// The storage of a graph whose values are all dense: a reshape's output shares its input's memory.

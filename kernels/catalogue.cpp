@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "kernels/rung_table.h"
+
 namespace weft {
 
 bool can_run(const Rung& rung, const Problem& problem, int capability) {
@@ -15,14 +17,7 @@ bool can_run(const Rung& rung, const Problem& problem, int capability) {
 }
 
 int pick_rung(const Op& op, const Problem& problem, int capability) {
-  if (op.choose != nullptr) {
-    const int chosen = op.choose(problem, capability);
-    if (chosen >= 0 && can_run(op.rungs[static_cast<std::size_t>(chosen)], problem, capability)) return chosen;
-  }
-  for (int i = static_cast<int>(op.rungs.size()) - 1; i >= 0; --i) {
-    if (can_run(op.rungs[static_cast<std::size_t>(i)], problem, capability)) return i;
-  }
-  return -1;
+  return pick_rung(op, problem, capability, {});
 }
 
 const char* describe(const Op& op, const Problem& problem, char* buffer, int size) {

@@ -2,38 +2,13 @@
 
 #include <doctest/doctest.h>
 
-#include "kernels/catalogue.h"
+#include "tests/kernels/synthetic_op.h"
 
 namespace weft::test {
 namespace {
 
-void launch_nothing(const Problem&, void* const*, void*, Stream) {}
-
-constexpr unsigned kF32 = 1u << static_cast<unsigned>(DType::f32);
-constexpr unsigned kBf16 = 1u << static_cast<unsigned>(DType::bf16);
-
-constexpr Rung kRungs[] = {
-    {"plain", "Runs anywhere.", {.dtypes = kF32 | kBf16}, launch_nothing},
-    {"mma", "mma.sync.", {.min_capability = 80, .dtypes = kBf16}, launch_nothing},
-    {"wgmma",
-     "Hopper's own, which nothing newer has.",
-     {.min_capability = 90,
-      .exact_capability = 90,
-      .dtypes = kBf16,
-      .takes = [](const Problem& p) { return p.extents[0] % 8 == 0; }},
-     launch_nothing},
-};
-enum { plain, mma, wgmma };
-
-Op synthetic() {
-  Op op{};
-  op.name = "synthetic";
-  op.rungs = kRungs;
-  return op;
-}
-
 TEST_CASE("rung choice: Hopper's rungs are for Hopper alone") {
-  const Op op = synthetic();
+  const Op op = synthetic_op();
   const Problem problem{{64}, {}, DType::bf16};
   CHECK(pick_rung(op, problem, 75) == plain);
   CHECK(pick_rung(op, problem, 80) == mma);
@@ -45,14 +20,14 @@ TEST_CASE("rung choice: Hopper's rungs are for Hopper alone") {
 }
 
 TEST_CASE("rung choice: a shape or a type that a rung does not take falls to the one below") {
-  const Op op = synthetic();
+  const Op op = synthetic_op();
   CHECK(pick_rung(op, {{63}, {}, DType::bf16}, 90) == mma);
   CHECK(pick_rung(op, {{64}, {}, DType::f32}, 90) == plain);
   CHECK(pick_rung(op, {{64}, {}, DType::f16}, 90) == -1);
 }
 
 TEST_CASE("rung choice: an op's own choice is taken only where the device can run it") {
-  Op op = synthetic();
+  Op op = synthetic_op();
   op.choose = [](const Problem&, int) -> int { return wgmma; };
   const Problem problem{{64}, {}, DType::bf16};
   CHECK(pick_rung(op, problem, 90) == wgmma);
