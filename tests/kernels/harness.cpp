@@ -131,6 +131,14 @@ double unit_roundoff(DType type) {
   return std::ldexp(1.0, -format_of(type).bits);
 }
 
+double unit_of(const Op& op, const Problem& problem, const Operand& output) {
+  if (!is_float(output.dtype)) return 0;
+  const double given = op.bound.unit             ? op.bound.unit(problem)
+                       : is_float(problem.dtype) ? unit_roundoff(problem.dtype)
+                                                 : 0;
+  return std::max(unit_roundoff(output.dtype), given);
+}
+
 double round_to(DType type, double value) {
   if (!is_float(type) || value == 0 || !std::isfinite(value)) return value;
   const Format format = format_of(type);
@@ -295,10 +303,7 @@ std::vector<std::string> compare(const Op& op, const Problem& problem, const Sig
     if (operand.role == Role::input || !operand.present) continue;
     const Values got = decode(operand.dtype, outcome.operands[i]);
     const bool integer = !is_float(operand.dtype);
-    const double given = op.bound.unit             ? op.bound.unit(problem)
-                         : is_float(problem.dtype) ? unit_roundoff(problem.dtype)
-                                                   : 0;
-    const double unit = integer ? 0 : std::max(unit_roundoff(operand.dtype), given);
+    const double unit = unit_of(op, problem, operand);
     std::size_t wrong = 0;
     for (std::size_t j = 0; j < got.size(); ++j) {
       const double exact = truth.operands[i][j];

@@ -22,6 +22,8 @@ bool is_float(DType type);
 const char* name_of(DType type);
 /// The largest relative error of one rounding to `type`: half the distance from 1 to the next number.
 double unit_roundoff(DType type);
+/// The u of Op::bound for one output of a call; 0 for an integer.
+double unit_of(const Op& op, const Problem& problem, const Operand& output);
 /// `value` as `type` holds it: to nearest, ties to even; too large becomes infinite.
 double round_to(DType type, double value);
 

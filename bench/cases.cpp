@@ -1,0 +1,224 @@
+#include "bench/cases.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <regex>
+#include <set>
+
+#include "core/ops.h"
+#include "core/problem.h"
+#include "kernels/error.h"
+#include "kernels/ops.h"
+#include "nn/model.h"
+
+namespace weft::bench {
+namespace {
+
+/// Collects cases, each call once.
+class Collector {
+ public:
+  Collector(const Place& place, const CaseOptions& options)
+      : catalogue_(place.target->catalogue()), options_(options), op_(options.op), shape_(options.shape) {}
+
+  /// The call in each of the wanted types; in float32 also with TF32, where the op knows that.
+  void add(const Op& op, Problem problem, const std::string& set, const std::string& note,
+           const std::shared_ptr<const LoneNode>& node) {
+    add_types(op, problem, set, note, node);
+    const int tf32 = find_extent(op, "tf32");
+    if (tf32 < 0 || problem.extents[tf32] != 0) return;
+    problem.extents[tf32] = 1;
+    add_types(op, problem, set, note, node, true);
+  }
+
+  void add_types(const Op& op, Problem problem, const std::string& set, const std::string& note,
+                 const std::shared_ptr<const LoneNode>& node, bool float32_alone = false) {
+    if (op.check != nullptr) op.check(problem);
+    if (!options_.op.empty() && !std::regex_search(op.name, op_)) return;
+    if (!options_.shape.empty() && !std::regex_search(shape_text(op, problem), shape_)) return;
+    for (const DType dtype : options_.dtypes) {
+      if (float32_alone && dtype != DType::f32) continue;
+      problem.dtype = dtype;
+      problem.note = nullptr;
+      if (std::ranges::none_of(op.rungs, [&](const Rung& rung) { return can_run(rung, problem, 0); })) continue;
+      // By its operands' types too: a cast names them itself, and is the same call whatever the problem's type is.
+      std::string key = fmt::format("{} {}", op.name, shape_text(op, problem));
+      const Signature signature = op.signature(problem);
+      bool dense = true;
+      for (int i = 0; i < signature.count; ++i) {
+        key += ' ';
+        key += dtype_text(signature.operands[i].dtype);
+        dense &= signature.operands[i].row_pitch == 0;
+      }
+      if (!dense) continue;
+      const auto [known, fresh] = index_.try_emplace(key, cases_.size());
+      if (fresh)
+        cases_.push_back({&op, problem, set, note, 1, node});
+      else if (Case& same = cases_[known->second]; same.set == set)
+        same.count += 1;
+    }
+  }
+
+  /// Every node of a graph that the catalogue has an entry for.
+  void add(const Graph& graph, const std::string& set) {
+    for (const Node& node : graph.nodes()) {
+      const std::string& name = node.definition->name;
+      const Op* op = find_op(catalogue_, name);
+      if (op == nullptr || !has_problem(name)) continue;
+      auto lone = std::make_shared<LoneNode>(LoneNode{node, {}});
+      for (const ValueId input : node.inputs) lone->inputs.push_back(input ? graph.value(input) : Value{});
+      add(*op, problem_of(graph, node), set, node.name, lone);
+    }
+  }
+
+  const Op* find(const char* name) const { return find_op(catalogue_, name); }
+  std::span<const Op* const> catalogue() const { return catalogue_; }
+  std::vector<Case> take() { return std::move(cases_); }
+
+ private:
+  std::span<const Op* const> catalogue_;
+  const CaseOptions& options_;
+  std::regex op_, shape_;
+  std::vector<Case> cases_;
+  std::map<std::string, std::size_t> index_;
+};
+
+/// Adds the gradient of the node that made `y`, asked of its op with a random dy.
+void differentiate(Graph& graph, ValueId y) {
+  const NodeId id = graph.producer(y);
+  const Node node = graph.node(id);
+  if (!node.definition->differentiate) return;
+  graph.set_pass(Pass::backward);
+  std::vector<ValueId> dys(node.outputs.size());
+  dys[0] = graph.input("dy." + node.name, graph.value(y).shape);
+  const auto wanted = std::make_unique<bool[]>(node.inputs.size());
+  for (std::size_t i = 0; i < node.inputs.size(); ++i)
+    wanted[i] = node.inputs[i] && graph.value(node.inputs[i]).dtype == DType::f32 &&
+                graph.value(node.inputs[i]).kind != ValueKind::state;
+  node.definition->differentiate(graph, id, dys, {wanted.get(), node.inputs.size()});
+  graph.set_pass(Pass::forward);
+}
+
+void add_products(Collector& collector) {
+  constexpr std::int64_t kShapes[][3] = {
+      {4096, 4096, 4096}, {8192, 8192, 8192}, {2048, 2048, 2048}, {1024, 1024, 1024},
+      {512, 512, 512},    {256, 256, 256},    {4097, 4095, 4099},  // ragged: one over, one under, prime
+      {8192, 8192, 1000}, {1000, 8191, 2049}, {128, 4096, 4096},  {16, 4096, 4096},
+      {1, 4096, 4096},    {64, 64, 100352},  // a long sum of few results: the filter gradient of a first layer
+  };
+  for (const auto& [m, n, k] : kShapes)
+    for (const bool trans_a : {false, true})
+      for (const bool trans_b : {false, true}) {
+        if ((trans_a || trans_b) && m != 4096) continue;
+        Graph graph;
+        ops::gemm(graph, "product", graph.input("a", trans_a ? Shape{k, m} : Shape{m, k}),
+                  graph.input("b", trans_b ? Shape{n, k} : Shape{k, n}), {}, trans_a, trans_b);
+        collector.add(graph, "gemm");
+      }
+}
+
+/// The ops that no model's graph holds, or that deserve a shape of their own: large enough to fill a GPU.
+void add_ops(Collector& collector) {
+  Graph graph;
+  const auto x = [&](const char* name, Shape shape) { return graph.input(name, std::move(shape)); };
+  std::vector<ValueId> results = {
+      ops::relu(graph, "relu", x("r", {64, 56, 56, 256})),
+      ops::add(graph, "add", x("a", {64, 56, 56, 256}), x("b", {64, 56, 56, 256})),
+      ops::bias_add(graph, "bias", x("c", {64, 56, 56, 256}), graph.parameter("shift", {256})),
+      ops::softmax(graph, "softmax 1000", x("s", {32768, 1000})),
+      ops::softmax(graph, "softmax 50257", x("s2", {1024, 50257})),
+      ops::log_softmax(graph, "log_softmax 1000", x("l", {32768, 1000})),
+      ops::cross_entropy(graph, "cross_entropy 1000", x("e", {8192, 1000}), graph.input("labels", {8192}, DType::i32)),
+      ops::max_pool(graph, "max_pool", x("m", {64, 112, 112, 64}),
+                    {.window = {3, 3}, .stride = {2, 2}, .padding = {1, 1}}),
+      ops::avg_pool(graph, "avg_pool", x("v", {64, 56, 56, 256}), {.window = {2, 2}, .stride = {2, 2}}),
+      ops::global_avg_pool(graph, "global_avg_pool", x("g", {256, 7, 7, 2048})),
+      ops::dropout(graph, "dropout", x("d", {64, 56, 56, 256}), 0.5, 1),
+      ops::concat(graph, "concat", {x("c0", {64, 28, 28, 256}), x("c1", {64, 28, 28, 256})}),
+      ops::scale(graph, "scale", x("f", {64, 56, 56, 256}), 0.5),
+      ops::sum(graph, "sum", x("t", {64, 56, 56, 256})),
+  };
+  const auto channels = [&](const char* name, bool state) {
+    return state ? graph.state(name, {256}) : graph.parameter(name, {256});
+  };
+  for (const bool train : {true, false}) {
+    const ValueId input = x(train ? "n" : "n2", {64, 56, 56, 256});
+    const ValueId scale = channels("scale", false), shift = channels("bias", false), mean = channels("mean", true),
+                  var = channels("var", true);
+    results.push_back(train ? ops::batch_norm(graph, "batch_norm", input, scale, shift, mean, var)
+                            : ops::batch_norm_eval(graph, "batch_norm_eval", input, scale, shift, mean, var));
+  }
+  for (const ValueId y : results) differentiate(graph, y);
+  ops::fill(graph, "fill", {64, 56, 56, 256}, 2.5);
+  ops::cast(graph, "cast", x("w", {64, 56, 56, 256}), DType::bf16);
+  collector.add(graph, "ops");
+  // Not nodes of any graph: the step, and a convolution's columns.
+  if (const Op* op = collector.find("sgd_step"))
+    collector.add(*op, Problem{{25557032}, {0.01, 0.9, 1e-4}}, "ops", "resnet50's parameters", nullptr);
+  for (const char* name : {"im2col", "col2im"})
+    if (const Op* op = collector.find(name))
+      collector.add(*op, Problem{{32, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1}}, "ops", "layer1", nullptr);
+}
+
+void add_model(Collector& collector, const std::string& arch, std::int64_t batch, std::int64_t size) {
+  Classes classes;
+  for (int i = 0; i < 1000; ++i) classes.push_back(fmt::format("class{}", i));
+  const Model model = make_model(arch, classes);
+  collector.add(model.graph({.batch = batch, .height = size, .width = size, .training = true}),
+                fmt::format("{} N={}", arch, batch));
+}
+
+}  // namespace
+
+std::string shape_text(const Op& op, const Problem& problem) {
+  std::string text;
+  const auto append = [&](const char* name, auto value) {
+    text += fmt::format("{}{}={}", text.empty() ? "" : ",", name, value);
+  };
+  for (std::size_t i = 0; i < op.extent_names.size(); ++i)
+    if (problem.extents[i] != 0) append(op.extent_names[i], problem.extents[i]);
+  for (std::size_t i = 0; i < op.scalar_names.size(); ++i)
+    if (problem.scalars[i] != 0) append(op.scalar_names[i], problem.scalars[i]);
+  return text;
+}
+
+int find_extent(const Op& op, const char* name) {
+  for (std::size_t i = 0; i < op.extent_names.size(); ++i)
+    if (std::string_view(op.extent_names[i]) == name) return static_cast<int>(i);
+  return -1;
+}
+
+std::string Case::arithmetic() const {
+  const int tf32 = find_extent(*op, "tf32");
+  return problem.dtype == DType::f32 && tf32 >= 0 && problem.extents[tf32] != 0 ? "tf32" : dtype_text(problem.dtype);
+}
+
+std::string dtype_text(DType dtype) {
+  constexpr const char* kNames[] = {"f32", "f16", "bf16", "i32", "i64", "u8"};
+  return kNames[static_cast<int>(dtype)];
+}
+
+std::vector<Case> make_cases(const Place& place, const CaseOptions& options) {
+  Collector collector(place, options);
+  for (const std::string& set : options.sets) {
+    if (set == "gemm") {
+      add_products(collector);
+    } else if (set == "ops") {
+      add_ops(collector);
+    } else if (set == "catalogue") {
+      for (const Op* op : collector.catalogue())
+        for (const Problem& problem : op->problems)
+          collector.add(*op, problem, set, problem.note == nullptr ? "" : problem.note, nullptr);
+    } else {
+      const std::vector<std::string> known = model_names();
+      if (std::ranges::find(known, set) == known.end())
+        throw UsageError(fmt::format("there is no set of shapes \"{}\": take gemm, ops, catalogue or a model ({})", set,
+                                     fmt::join(known, ", ")));
+      for (const std::int64_t batch : options.batches) add_model(collector, set, batch, options.size);
+    }
+  }
+  return collector.take();
+}
+
+}  // namespace weft::bench

@@ -1,0 +1,188 @@
+// Tables, JSON and charts of made-up results; the shapes that are measured.
+
+#include "bench/report.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <set>
+
+#include "core/chart.h"
+#include "kernels/ops.h"
+#include "tests/temporary_folder.h"
+#include "tests/tools/harness.h"
+
+namespace weft::bench {
+namespace {
+
+Row made_up_row(const std::string& who, double seconds, bool is_peer = false) {
+  Row row;
+  row.op = "gemm";
+  row.dtype = row.arithmetic = "bf16";
+  row.shape = "M=64,N=64,K=64";
+  row.set = "gemm";
+  row.who = who;
+  row.is_peer = is_peer;
+  row.flops = 2.0 * 64 * 64 * 64;
+  row.bytes = 3 * 64 * 64 * 2;
+  row.samples = 20;
+  row.launches = 3;
+  row.seconds = seconds;
+  row.low = 0.9 * seconds;
+  row.high = 1.1 * seconds;
+  row.error_before = row.error_after = 1e-3;
+  row.bound_before = row.bound_after = 0.25;
+  row.ceiling_share = 1e-6 / seconds;
+  return row;
+}
+
+Report made_up_report() {
+  Report report;
+  report.date = "2026-01-02T03:04:05Z";
+  report.version = "0.1.0";
+  report.place = "cuda:0";
+  report.device = "Some GPU";
+  report.versions = "driver 1";
+  report.host = "Some CPU";
+  report.capability = 90;
+  report.peers = {"cuBLAS 1"};
+  report.ceilings.bytes_per_second = 3e12;
+  report.ceilings.flops_per_second = {{"bf16", 8e14}, {"f32", 0}};
+  report.rows = {made_up_row("cuBLAS 1", 4e-6, true), made_up_row("naive", 8e-6), made_up_row("wgmma", 2e-6)};
+  report.rows[0].algorithm = "the best | one";
+  report.rows[1].peer_ratio = 0.5;
+  report.rows[2].peer_ratio = 2;
+  Row broken = made_up_row("broken", 1e-9);
+  broken.fault = "wrong before timing: y";
+  broken.error_before = kUnknown;
+  report.rows.push_back(broken);
+  return report;
+}
+
+TEST_CASE("report: JSON comes back as it went") {
+  const Report report = made_up_report();
+  const std::string text = to_json(report);
+  const Report again = from_json(text, "file");
+  CHECK(to_json(again) == text);
+  REQUIRE(again.rows.size() == 4);
+  CHECK(again.rows[0].is_peer);
+  CHECK(std::isnan(again.rows[0].peer_ratio));
+  CHECK(again.rows[2].peer_ratio == 2);
+  CHECK(again.rows[3].fault == "wrong before timing: y");
+  CHECK(std::isnan(again.rows[3].error_before));
+  CHECK(again.ceilings.flops_per_second.at("bf16") == 8e14);
+  CHECK(again.capability == 90);
+}
+
+TEST_CASE("report: a file that is none is refused by its name") {
+  CHECK(test::error_of([] { from_json("{", "r.json"); }).starts_with("r.json: not a result of weft_bench"));
+  CHECK(
+      test::error_of([] { from_json("{\"format\": 1}", "r.json"); }).starts_with("r.json: not a result of weft_bench"));
+  CHECK(test::error_of([] { from_json("{\"format\": 2}", "r.json"); }).find("format 2, wanted 1") != std::string::npos);
+}
+
+TEST_CASE("report: the summary takes the best sound rung of each call") {
+  Report report = made_up_report();
+  Row second = made_up_row("wgmma", 1e-6);
+  second.shape = "M=128,N=64,K=64";
+  second.peer_ratio = 0.5;
+  report.rows.push_back(second);
+  REQUIRE(best_rungs(report).size() == 2);
+  CHECK(best_rungs(report)[0]->who == "wgmma");
+  // Ratios 2 and 0.5: geometric mean 1, worst 0.5. Shares 0.5 and 1: geometric mean 0.71.
+  CHECK(summary_markdown(report).find("| gemm | gemm | bf16 | 2 | 1.00 | 0.50 | 71% | wgmma |") != std::string::npos);
+}
+
+TEST_CASE("report: Markdown says what ran, what it took and what failed") {
+  const std::string text = to_markdown(made_up_report());
+  for (const char* part : {"Some GPU", "copy 3000 GB/s, bf16 800 TFLOP/s, f32 not measured", "## gemm",
+                           "| wgmma | 2.0 us (1.8 us to 2.2 us) | 0.262 | 12.3 | 50% | 2.00 | 1.0e-03 (25% of bound) |",
+                           "**wrong before timing: y**"})
+    CHECK_MESSAGE(text.find(part) != std::string::npos, part);
+  CHECK(text.find("say nothing") == std::string::npos);
+  Report emulated = made_up_report();
+  emulated.meaningless = true;
+  CHECK(to_markdown(emulated).find("**These times say nothing about a kernel's speed") != std::string::npos);
+}
+
+TEST_CASE("report: bars and a roofline are drawn, with axes and names") {
+  if (!can_draw()) {
+    MESSAGE("skipped: no gnuplot");
+    return;
+  }
+  const test::TemporaryFolder folder;
+  const auto files = draw_charts(made_up_report(), folder.path(), "run");
+  REQUIRE(files.size() == 2);
+  CHECK(files[0].filename() == "run-gemm-bf16.svg");
+  CHECK(files[1].filename() == "run-roofline-bf16.svg");
+  const std::string bars = tests::read_all(files[0]), roof = tests::read_all(files[1]);
+  for (const char* part : {"gemm bf16, Some GPU", "TFLOP/s", "naive", "wgmma", "cuBLAS 1"})
+    CHECK_MESSAGE(bars.find(part) != std::string::npos, part);
+  CHECK(bars.find("broken") == std::string::npos);
+  for (const char* part : {"operations a byte", "TFLOP/s", "ceiling", "best rung", "peer"})
+    CHECK_MESSAGE(roof.find(part) != std::string::npos, part);
+}
+
+std::vector<Case> cases_of(const std::vector<std::string>& sets, std::int64_t batch) {
+  CaseOptions options;
+  options.sets = sets;
+  options.batches = {batch};
+  return make_cases(make_place("simt"), options);
+}
+
+TEST_CASE("cases: a model's layers come from its graph, each call once and counted") {
+  const auto cases = cases_of({"resnet18"}, 8);
+  const auto find = [&](const std::string& op, const std::string& shape, DType dtype) {
+    for (const Case& item : cases)
+      if (op == item.op->name && item.problem.dtype == dtype && shape_text(*item.op, item.problem) == shape)
+        return &item;
+    return static_cast<const Case*>(nullptr);
+  };
+  const std::string layer1 =
+      "N=8,H=56,W=56,C=64,K=64,R=3,S=3,stride_h=1,stride_w=1,pad_h=1,pad_w=1,dilation_h=1,dilation_w=1,groups=1";
+  for (const char* op : {"conv2d", "conv2d_backward_data", "conv2d_backward_filter"})
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      const Case* found = find(op, layer1, dtype);
+      REQUIRE(found != nullptr);
+      CHECK(found->count == 4);
+      CHECK(found->set == "resnet18 N=8");
+      CHECK(found->note.find("layer1.") != std::string::npos);
+      CHECK(found->node != nullptr);
+    }
+  CHECK(
+      find("conv2d_backward_data",
+           "N=8,H=224,W=224,C=3,K=64,R=7,S=7,stride_h=2,stride_w=2,pad_h=3,pad_w=3,dilation_h=1,dilation_w=1,groups=1",
+           DType::f32) == nullptr);
+  std::set<std::string> seen;
+  for (const Case& item : cases) {
+    std::string key = std::string(item.op->name) + " " + shape_text(*item.op, item.problem);
+    const Signature signature = item.op->signature(item.problem);
+    for (int i = 0; i < signature.count; ++i) key += dtype_text(signature.operands[i].dtype);
+    CHECK_MESSAGE(seen.insert(key).second, key);
+  }
+}
+
+TEST_CASE("cases: every op of the catalogue is measured in some large shape") {
+  std::set<std::string> ops;
+  for (const Case& item : cases_of({"gemm", "resnet18", "ops"}, 1)) ops.insert(item.op->name);
+  for (const Op* op : make_place("simt").target->catalogue())
+    CHECK_MESSAGE(ops.contains(op->name), std::string(op->name));
+}
+
+TEST_CASE("cases: products are square from 256 to 8192, ragged, transposed, and in TF32 where the op knows it") {
+  std::set<std::string> shapes;
+  for (const Case& item : cases_of({"gemm"}, 1))
+    shapes.insert(item.arithmetic() + " " + shape_text(*item.op, item.problem));
+  for (const char* shape :
+       {"bf16 M=256,N=256,K=256,alpha=1", "f32 M=8192,N=8192,K=8192,alpha=1", "bf16 M=4097,N=4095,K=4099,alpha=1",
+        "f32 M=4096,N=4096,K=4096,trans_a=1,trans_b=1,alpha=1", "tf32 M=4096,N=4096,K=4096,tf32=1,alpha=1"})
+    CHECK_MESSAGE(shapes.contains(shape), shape);
+}
+
+TEST_CASE("cases: an unknown set is refused, and lists those there are") {
+  const std::string said = test::error_of([] { cases_of({"resnet19"}, 1); });
+  for (const char* part : {"resnet19", "gemm", "catalogue", "resnet34"}) CHECK(said.find(part) != std::string::npos);
+}
+
+}  // namespace
+}  // namespace weft::bench
