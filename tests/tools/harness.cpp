@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 ProcessResult run_program(const std::string& program, const std::vector<std::string>& arguments,
                           const ProcessOptions& options) {
   const TemporaryFolder streams;
-  const std::string path = std::string(WEFT_PROGRAMS) + "/" + program;
+  const std::string path = program.starts_with('/') ? program : std::string(WEFT_PROGRAMS) + "/" + program;
   std::vector<std::string> words = {path};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;

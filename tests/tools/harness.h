@@ -23,7 +23,7 @@ struct ProcessOptions {
   std::filesystem::path folder;  ///< working directory; empty: this one
 };
 
-/// Runs build/<preset>/bin/`program`.
+/// Runs build/<preset>/bin/`program`, or any other by its whole path.
 ProcessResult run_program(const std::string& program, const std::vector<std::string>& arguments,
                           const ProcessOptions& options = {});
 /// dogs_vs_cats.
