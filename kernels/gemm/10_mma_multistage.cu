@@ -20,13 +20,13 @@ constexpr int kStages = 4;
 
 /// Starts the copy of a chunk to shared memory, with 0 for the elements that do not exist. cp.async copies 4 bytes at
 /// least: an operand of bf16 that starts at an odd element, or whose rows do, goes through registers.
-template <class T>
 struct CopyAsync {
-  __device__ void operator()(Access access, unsigned char* shared, const T* global, int elements) const {
+  template <Access kAccess, class T>
+  __device__ static __forceinline__ void copy(unsigned char* shared, const T* global, int elements) {
     const int bytes = elements * static_cast<int>(sizeof(T));
-    if (access == Access::chunk) {
+    if constexpr (kAccess == Access::chunk) {
       cp_async_cg(shared, global, bytes);
-    } else if (access == Access::word) {
+    } else if constexpr (kAccess == Access::word) {
 #pragma unroll
       for (int word = 0; word < 4; ++word) {
         const int rest = bytes - 4 * word;
@@ -76,8 +76,8 @@ __global__ void __launch_bounds__(Warps<T>::kThreads) gemm_mma_multistage_kernel
   const auto fetch = [&](int64_t tile, int stage) {
     if (tile < tiles) {
       const int64_t k0 = tile * TileA::kDepth;
-      copy_a(tiles_a + stage * TileA::kBytes, k0, call.K - k0, CopyAsync<T>());
-      copy_b(tiles_b + stage * TileB::kBytes, k0, call.K - k0, CopyAsync<T>());
+      copy_a.template run<CopyAsync>(tiles_a + stage * TileA::kBytes, k0, call.K - k0);
+      copy_b.template run<CopyAsync>(tiles_b + stage * TileB::kBytes, k0, call.K - k0);
     }
     cp_async_commit_group();
   };

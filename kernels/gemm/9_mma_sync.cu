@@ -12,11 +12,11 @@ constexpr int kBlockM = 128, kBlockN = 128, kWarpM = 64, kWarpN = 32;
 constexpr int kWarpsN = kBlockN / kWarpN, kThreads = 32 * (kBlockM / kWarpM) * kWarpsN;
 
 /// Copies a chunk to shared memory through registers, with 0 for the elements that do not exist.
-template <class T>
 struct CopyThroughRegisters {
-  __device__ void operator()(Access access, unsigned char* shared, const T* global, int elements) const {
+  template <Access kAccess, class T>
+  __device__ static __forceinline__ void copy(unsigned char* shared, const T* global, int elements) {
     Pack<T> chunk{};
-    if (access == Access::chunk && elements == Pack<T>::kSize) {
+    if (kAccess == Access::chunk && elements == Pack<T>::kSize) {
       chunk = load_pack(global, 0);
     } else {
 #pragma unroll
@@ -52,8 +52,8 @@ __global__ void __launch_bounds__(kThreads) gemm_mma_sync_kernel(GemmCall<T, Out
   const TileCopy<TileB, kThreads, T> copy_b(call.b, call.ldb, n0, call.N);
   float sums[kWarpM / 16][kWarpN / 8][4] = {};
   for (int64_t k0 = 0; k0 < call.K; k0 += TileA::kDepth) {
-    copy_a(tile_a, k0, call.K - k0, CopyThroughRegisters<T>());
-    copy_b(tile_b, k0, call.K - k0, CopyThroughRegisters<T>());
+    copy_a.template run<CopyThroughRegisters>(tile_a, k0, call.K - k0);
+    copy_b.template run<CopyThroughRegisters>(tile_b, k0, call.K - k0);
     __syncthreads();
 #pragma unroll
     for (int step = 0; step < 2; ++step) {

@@ -89,20 +89,20 @@ class TileCopy {
     across_ = rest - (Tile::kDepthIsContiguous ? row : column);
   }
 
-  /// Calls copy(access, where in `tile`, where in x, elements that exist) for each of the thread's chunks of the tile
-  /// that begins at depth k0, of which `depth` are left. Of a chunk that lies outside no element exists, and x itself
-  /// stands for its address.
+  /// Calls Copy::copy<access>(where in `tile`, where in x, elements that exist) for each of the thread's chunks of the
+  /// tile that begins at depth k0, of which `depth` are left. Of a chunk that lies outside no element exists, and x
+  /// itself stands for its address. Whole chunks are what is fast; the rest is kept short.
   template <class Copy>
-  __device__ __forceinline__ void operator()(unsigned char* tile, int64_t k0, int64_t depth, Copy copy) const {
-    const int rest = (depth < Tile::kDepth ? static_cast<int>(depth) : Tile::kDepth) - along_;  // from the first on
-    const int row = Tile::kDepthIsContiguous ? across_ : rest;  // rows, and elements of the chunk's row, that exist
-    const int column = Tile::kDepthIsContiguous ? rest : across_;
-    const int elements = column < 0 ? 0 : column < Tile::kChunk ? column : Tile::kChunk;
-    const T* const from = x_ + from_ + (Tile::kDepthIsContiguous ? k0 : k0 * pitch_);
+  __device__ __forceinline__ void run(unsigned char* tile, int64_t k0, int64_t depth) const {
+    if (access_ == Access::chunk) {
 #pragma unroll
-    for (int i = 0; i < Tile::kRows; i += kRowStep) {
-      const bool exists = i < row && elements > 0;
-      copy(access_, tile + place_ + i * Tile::kRowChunks * 16, exists ? from + i * pitch_ : x_, exists ? elements : 0);
+      for (int i = 0; i < Tile::kRows; i += kRowStep) copy_chunk<Copy, Access::chunk>(tile, k0, depth, i);
+    } else if (access_ == Access::word) {
+#pragma unroll 1
+      for (int i = 0; i < Tile::kRows; i += kRowStep) copy_chunk<Copy, Access::word>(tile, k0, depth, i);
+    } else {
+#pragma unroll 1
+      for (int i = 0; i < Tile::kRows; i += kRowStep) copy_chunk<Copy, Access::element>(tile, k0, depth, i);
     }
   }
 
@@ -110,6 +110,17 @@ class TileCopy {
   static constexpr int kRowStep = kThreads / Tile::kRowChunks;
   static_assert(kThreads % Tile::kRowChunks == 0 && Tile::kRows % kRowStep == 0, "each thread copies as many chunks");
   static_assert(kRowStep % Tile::kSwizzleRows == 0, "all of a thread's chunks are swizzled alike");
+
+  /// The chunk i rows below the thread's first.
+  template <class Copy, Access kAccess>
+  __device__ __forceinline__ void copy_chunk(unsigned char* tile, int64_t k0, int64_t depth, int i) const {
+    const int rest = (depth < Tile::kDepth ? static_cast<int>(depth) : Tile::kDepth) - along_;  // from the first on
+    const int row = Tile::kDepthIsContiguous ? across_ : rest;  // rows, and elements of the chunk's row, that exist
+    const int column = Tile::kDepthIsContiguous ? rest : across_;
+    const int elements = i >= row || column < 0 ? 0 : column < Tile::kChunk ? column : Tile::kChunk;
+    const T* const from = x_ + from_ + (Tile::kDepthIsContiguous ? k0 : k0 * pitch_) + i * pitch_;
+    Copy::template copy<kAccess>(tile + place_ + i * Tile::kRowChunks * 16, elements > 0 ? from : x_, elements);
+  }
 
   const T* x_;
   int64_t pitch_, from_;
