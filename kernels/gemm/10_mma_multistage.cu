@@ -51,8 +51,11 @@ struct CopyAsync {
 // for each product than rung 9's of 64 x 32, and one barrier a tile is enough, as the tile that is overwritten after it
 // was last read before it.
 //
-//   tile         0       1       2       3       4        in the time of tile k: copy tile k + 3 into the place of
-//   stage 0   [multiply]                      [copy 4 arrives ...        tile k - 1; wait for tile k + 1
+//   stage      0            1            2            3
+//   turn 0     multiply 0   1 arrives    2 arrives    copy 3
+//   turn 1     copy 4       multiply 1   2 arrives    3 arrives
+//   turn 2     4 arrives    copy 5       multiply 2   3 arrives
+//   turn 3     4 arrives    5 arrives    copy 6       multiply 3
 template <bool kTransA, bool kTransB, class T, class Out>
 __global__ void __launch_bounds__(Warps<T>::kThreads) gemm_mma_multistage_kernel(GemmCall<T, Out> call) {
   constexpr int kThreads = Warps<T>::kThreads, kWarpM = Warps<T>::kM, kWarpN = Warps<T>::kN;

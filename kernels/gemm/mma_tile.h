@@ -21,11 +21,11 @@
 // wrong way round: bf16 has ldmatrix.trans for that, tf32 has nothing, and reads number by number.
 //
 // Swizzle. Shared memory has 32 banks of 4 bytes; the 8 rows of a piece are 8 x 16 bytes, a whole sweep of the banks if
-// they start in 8 different sixteenths of 128 bytes, and up to 8 sweeps if not. Rows of 64 bytes, one below the other,
+// they start in 8 different eighths of 128 bytes, and up to 8 sweeps if not. Rows of 64 bytes, one below the other,
 // put every second row into the same banks. So chunk c of row r is stored in the place of chunk c ^ f(r):
 //
 //   row 0   c0 c1 c2 c3 | row 1   c0 c1 c2 c3      f(r) = r / 2 % 4: the 8 rows' chunks c lie
-//   row 2   c1 c0 c3 c2 | row 3   c1 c0 c3 c2      in 8 different sixteenths, whatever c is
+//   row 2   c1 c0 c3 c2 | row 3   c1 c0 c3 c2      in 8 different eighths of 128 bytes, whatever c is
 //   row 4   c2 c3 c0 c1 | row 5   c2 c3 c0 c1
 //   row 6   c3 c2 c1 c0 | row 7   c3 c2 c1 c0
 //
@@ -58,7 +58,7 @@ struct MmaTile {
   __device__ static __forceinline__ int swizzle(int row) {
     if (kDepthIsContiguous) return row / 2 % 4;  // as drawn above
     if (sizeof(T) == 4) return row % 4 * 2;      // read by number: 4 rows of 8 neighbours, two chunks each
-    return row % 8;                              // rows of 256 bytes: 8 rows, 8 sixteenths
+    return row % 8;                              // rows of 256 bytes: 8 rows, 8 eighths
   }
 };
 
