@@ -30,7 +30,7 @@ WgmmaState& state_of_block(const char* what, Site site) {
   if (!async.wgmma) {
     async.wgmma = std::make_shared<WgmmaState>();
     async.wgmma->threads.resize(running_block->thread_count());
-    async.wgmma->records.resize((running_block->thread_count() + 31) / 32);
+    async.wgmma->warps.resize((running_block->thread_count() + 31) / 32);
   }
   return *async.wgmma;
 }
@@ -137,6 +137,7 @@ WgmmaAccumulators& take_accumulators(WgmmaThread& thread, const LaneArgument& la
     fill_poison(of->registers, count * sizeof(float));
   }
   ++of->products;
+  thread.open.push_back(of->registers);
   return *of;
 }
 
@@ -164,12 +165,12 @@ void issue(void* const* arguments, unsigned lanes) {
   of->warp = static_cast<int>(warp % 4);
   const WgmmaRecord record{leader.site, leader.product->a ? 0 : leader.product->a_descriptor,
                            leader.product->b_descriptor};
-  auto& records = state.records;
-  records[warp].push_back(record);
-  const std::size_t number = records[warp].size() - 1;
+  state.warps[warp].records.push_back(record);
+  const std::size_t number = state.warps[warp].records.size() - 1;
   for (unsigned other = warp / 4 * 4; other < warp / 4 * 4 + 4; ++other) {
-    if (other >= records.size()) fail("the last warpgroup of the block has fewer than four warps");
-    if (other != warp && number < records[other].size()) compare(record, records[other][number]);
+    if (other >= state.warps.size()) fail("the last warpgroup of the block has fewer than four warps");
+    const auto& records = state.warps[other].records;
+    if (other != warp && number < records.size()) compare(record, records[number]);
   }
   for (int lane = 0; lane < 32; ++lane) {
     const LaneArgument& mine = lane_argument(lane);
@@ -191,8 +192,7 @@ void issue(void* const* arguments, unsigned lanes) {
                                                                 multiply_any<kBf16Depth, 8>(*of);
                                                             },
                                                         .end = AsyncEnd::dropped});
-  for (int lane = 0; lane < 32; ++lane)
-    state.threads[warp * 32 + static_cast<unsigned>(lane)].open.push_back({ticket, lane_argument(lane).product->d});
+  state.warps[warp].open.push_back(ticket);
 }
 
 }  // namespace
@@ -212,36 +212,63 @@ void emulate_wgmma_fence(Site site) {
 
 void emulate_wgmma_commit_group(Site site) {
   constexpr const char* kWhat = "wgmma.commit_group";
-  WgmmaThread& thread = state_of_block(kWhat, site).threads[running_thread()];
-  if (!enter_site(kWhat, site)) thread.closed.push_back(std::exchange(thread.open, {}));
+  WgmmaState& state = state_of_block(kWhat, site);
+  if (enter_site(kWhat, site)) return;
+  WgmmaThread& thread = state.threads[running_thread()];
+  thread.closed.push_back(std::exchange(thread.open, {}));
+  WgmmaWarp& warp = state.warps[running_thread() / 32];
+  const std::size_t groups = thread.waited + thread.closed.size();
+  if (warp.groups.size() < groups) warp.groups.push_back(std::exchange(warp.open, {}));  // the first lane to come
 }
+
+namespace {
+
+/// The thread's oldest group has landed: its accumulators are the thread's again, but those that later groups use too.
+void give_back(WgmmaThread& thread, const char* what, Site site) {
+  for (float* registers : thread.closed.front()) {
+    WgmmaAccumulators& of = *find(thread, registers);
+    if (--of.products > 0) continue;
+    if (!is_poison(of.registers, of.values.size()))
+      fail(fmt::format("{}: the accumulators were written while a product in them was under way", at(what, site)));
+    std::copy(of.values.begin(), of.values.end(), of.registers);
+    thread.accumulators.erase(std::find_if(thread.accumulators.begin(), thread.accumulators.end(),
+                                           [&](const WgmmaAccumulators& other) { return &other == &of; }));
+  }
+  thread.closed.pop_front();
+  ++thread.waited;
+}
+
+}  // namespace
 
 void emulate_wgmma_wait_group(unsigned pending, Site site) {
   constexpr const char* kWhat = "wgmma.wait_group";
-  WgmmaThread& thread = state_of_block(kWhat, site).threads[running_thread()];
-  AsyncEngine& engine = block_async(kWhat, site).engine;
+  WgmmaState& state = state_of_block(kWhat, site);
   if (enter_site(kWhat, site)) return;
+  WgmmaThread& thread = state.threads[running_thread()];
   thread.fenced = false;
-  for (; thread.closed.size() > pending; thread.closed.pop_front()) {
-    for (const WgmmaThread::Issued& issued : thread.closed.front()) {
-      engine.complete(issued.ticket);
-      WgmmaAccumulators& of = *find(thread, issued.registers);
-      if (--of.products > 0) continue;
-      if (!is_poison(of.registers, of.values.size()))
-        fail(fmt::format("{}: the accumulators were written while a product in them was under way", at(kWhat, site)));
-      std::copy(of.values.begin(), of.values.end(), of.registers);
-      thread.accumulators.erase(std::find_if(thread.accumulators.begin(), thread.accumulators.end(),
-                                             [&](const WgmmaAccumulators& other) { return &other == &of; }));
-    }
+  while (thread.closed.size() > pending) {
+    const std::size_t group = thread.waited, first = running_thread() / 128 * 4;
+    const std::size_t last = std::min(first + 4, state.warps.size());
+    const auto committed = [&] {
+      for (std::size_t warp = first; warp < last; ++warp)
+        if (state.warps[warp].groups.size() <= group) return false;
+      return true;
+    };
+    if (!committed()) wait_until(committed, kWhat, site);
+    for (std::size_t warp = first; warp < last; ++warp)
+      for (const AsyncEngine::Ticket ticket : std::exchange(state.warps[warp].groups[group], {}))
+        block_async(kWhat, site).engine.complete(ticket);
+    give_back(thread, kWhat, site);
   }
 }
 
 void check_wgmma(const WgmmaState& state) {
-  for (std::size_t warp = 0; warp < state.records.size(); ++warp) {
+  for (std::size_t warp = 0; warp < state.warps.size(); ++warp) {
     const std::size_t first = warp / 4 * 4;
-    if (state.records[warp].size() == state.records[first].size()) continue;
-    fail(fmt::format("warp {} issued {} wgmma where warp {} of its warpgroup issued {}", warp,
-                     state.records[warp].size(), first, state.records[first].size()));
+    const std::size_t issued = state.warps[warp].records.size(), by_first = state.warps[first].records.size();
+    if (issued == by_first) continue;
+    fail(
+        fmt::format("warp {} issued {} wgmma where warp {} of its warpgroup issued {}", warp, issued, first, by_first));
   }
 }
 

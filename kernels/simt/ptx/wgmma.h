@@ -1,9 +1,10 @@
 #pragma once
 // wgmma on the SIMT machine: the body of kernels/ptx/wgmma.h.
 //
-// Each warp of a warpgroup computes its own 16 rows of the product, when the group that the product was committed in is
-// waited for. Until then a thread's accumulators are poison and the machine keeps their values, so a product that
-// follows in the same accumulators continues from there. The products of the four warps are compared with each other.
+// Each warp of a warpgroup computes its own 16 rows of the product, and all four land when the first of them waits for
+// the group that the product was committed in, which is the warpgroup's. Until then a thread's accumulators are poison
+// and the machine keeps their values, so a product that follows in the same accumulators continues from there. The
+// products of the four warps are compared with each other.
 //
 // Stricter than the ISA, which asks for wgmma.fence only where registers were accessed in between, because accesses are
 // not seen here: a product in accumulators that are not in flight wants a fence since the thread's last wait. (What is

@@ -20,12 +20,9 @@ struct WgmmaAccumulators {
 struct WgmmaThread {
   bool fenced = false;  ///< since the last wait
   std::deque<WgmmaAccumulators> accumulators;
-  struct Issued {
-    AsyncEngine::Ticket ticket;
-    float* registers;
-  };
-  std::vector<Issued> open;
-  std::deque<std::vector<Issued>> closed;
+  std::vector<float*> open;                ///< the accumulators of products that are in no group yet
+  std::deque<std::vector<float*>> closed;  ///< of the groups that are not waited for yet
+  std::size_t waited = 0;                  ///< groups that were
 };
 
 /// What must be the same in the four warps of a warpgroup.
@@ -34,9 +31,17 @@ struct WgmmaRecord {
   std::uint64_t a_descriptor, b_descriptor;
 };
 
+/// A warp's products. A group is the warpgroup's: it is complete when all four warps have committed it and each one's
+/// products have landed.
+struct WgmmaWarp {
+  std::vector<WgmmaRecord> records;  ///< in the order of issue
+  std::vector<AsyncEngine::Ticket> open;
+  std::vector<std::vector<AsyncEngine::Ticket>> groups;
+};
+
 struct WgmmaState {
   std::vector<WgmmaThread> threads;
-  std::vector<std::vector<WgmmaRecord>> records;  ///< by warp, in the order of issue
+  std::vector<WgmmaWarp> warps;
 };
 
 }  // namespace weft::simt
