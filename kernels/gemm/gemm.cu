@@ -178,7 +178,16 @@ bool for_tensor_cores(const Problem& problem) {
 }
 constexpr Needs kMma = {.min_capability = 80, .dtypes = kFloats, .takes = for_tensor_cores};
 
-enum : int { kNaive, kSharedTile, kRegisterTile2d, kMmaSync, kMmaMultistage };
+/// Hopper's copy engine reads bfloat16 from rows that begin at multiples of 16 bytes.
+bool for_copy_engine(const Problem& problem) {
+  return problem.dtype == DType::bf16 && pitch_a(problem) % 8 == 0 && pitch_b(problem) % 8 == 0;
+}
+constexpr Needs kHopper = {.exact_capability = 90,
+                           .dtypes = 1u << static_cast<unsigned>(DType::bf16),
+                           .takes = for_copy_engine,
+                           .alignment = 16};
+
+enum : int { kNaive, kSharedTile, kRegisterTile2d, kMmaSync, kMmaMultistage, kWgmmaTma, kWarpSpecialised, kLargeTile };
 
 constexpr Rung kRungs[] = {
     {"naive", "A thread an element, its operands read from global memory: the formula as written.", kAnywhere,
@@ -205,6 +214,21 @@ constexpr Rung kRungs[] = {
      kMma,
      launch_rung<gemm_mma_multistage<float, float>, gemm_mma_multistage<bfloat16, bfloat16>,
                  gemm_mma_multistage<bfloat16, float>>},
+    {"wgmma-tma",
+     "Threads spent their instructions on copying and on loading fragments; the copy engine (TMA) brings whole tiles "
+     "for "
+     "one thread's word, and wgmma reads them from shared memory by itself.",
+     kHopper, launch_rung<gemm_wgmma_tma<bfloat16>, gemm_wgmma_tma<float>>},
+    {"warp-specialised",
+     "Copies and products took turns; a producer asks for tiles four ahead while two warpgroups multiply, and "
+     "mbarriers "
+     "stand between them.",
+     kHopper, launch_rung<gemm_warp_specialised<bfloat16>, gemm_warp_specialised<float>>},
+    {"large-tile",
+     "A tile of 128 x 128 asks shared memory and L2 for a third more bytes a flop than one of 128 x 256, and waiting "
+     "for "
+     "each tile's products drains the tensor cores; here the next are issued before.",
+     kHopper, launch_rung<gemm_large_tile<bfloat16>, gemm_large_tile<float>>},
 };
 
 // A tile of 64 x 64 is mostly padding for a matrix of a few rows or columns: there a thread an element reads less.

@@ -9,6 +9,9 @@
 //   5_register_tile_2d.cu  a thread keeps a small tile of the result in registers
 //   9_mma_sync.cu          tensor cores: a warp multiplies fragments that ldmatrix loads (mma_tile.h)
 //   10_mma_multistage.cu   four tiles on their way at once by cp.async, fragments loaded a step ahead
+//   11_wgmma_tma.cu        one thread asks the copy engine for tiles, four warps together multiply them
+//   12_warp_specialised.cu a producer asks for tiles ahead, consumers multiply, mbarriers between them
+//   13_large_tile.cu       128 x 256 of the result, products under way while the next are issued
 //   gemm.cu                the catalogue's entry, and the choice
 //
 // fp32 rungs are files 1 to 8, tensor cores (mma.sync) 9 and 10, Hopper's (wgmma, TMA) from 11 on.
@@ -63,6 +66,13 @@ template <class T, class Out>
 void gemm_mma_sync(const GemmCall<T, Out>& call, Stream stream);
 template <class T, class Out>
 void gemm_mma_multistage(const GemmCall<T, Out>& call, Stream stream);
+
+template <class Out>
+void gemm_wgmma_tma(const GemmCall<__nv_bfloat16, Out>& call, Stream stream);
+template <class Out>
+void gemm_warp_specialised(const GemmCall<__nv_bfloat16, Out>& call, Stream stream);
+template <class Out>
+void gemm_large_tile(const GemmCall<__nv_bfloat16, Out>& call, Stream stream);
 
 /// The launcher's choice among the above, for another op's launcher: what the catalogue's gemm would run, among the
 /// rungs that need no workspace and no more alignment than the call's addresses have. T and Out are float,

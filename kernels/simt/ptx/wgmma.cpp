@@ -180,18 +180,19 @@ void issue(void* const* arguments, unsigned lanes) {
     of->values[lane] = take_accumulators(thread, mine).values.data();
     of->a[lane] = mine.product->a;
   }
-  const AsyncEngine::Ticket ticket = block_async(leader.what, leader.site)
-                                         .engine.issue({.what = leader.what,
-                                                        .site = leader.site,
-                                                        .destination = {},
-                                                        .perform =
-                                                            [of] {
-                                                              if (of->product.type == WgmmaType::tf32)
-                                                                multiply_any<kTf32Depth, 4>(*of);
-                                                              else
-                                                                multiply_any<kBf16Depth, 8>(*of);
-                                                            },
-                                                        .end = AsyncEnd::dropped});
+  // Products in the same accumulators are done in the order of their issue; a warp's are all kept in order here.
+  AsyncEngine& engine = block_async(leader.what, leader.site).engine;
+  const AsyncEngine::Ticket before = state.warps[warp].last;
+  const auto perform = [of, before, &engine] {
+    engine.complete(before);
+    if (of->product.type == WgmmaType::tf32)
+      multiply_any<kTf32Depth, 4>(*of);
+    else
+      multiply_any<kBf16Depth, 8>(*of);
+  };
+  const AsyncEngine::Ticket ticket = engine.issue(
+      {.what = leader.what, .site = leader.site, .destination = {}, .perform = perform, .end = AsyncEnd::dropped});
+  state.warps[warp].last = ticket;
   state.warps[warp].open.push_back(ticket);
 }
 

@@ -35,6 +35,7 @@ struct WgmmaRecord {
 /// products have landed.
 struct WgmmaWarp {
   std::vector<WgmmaRecord> records;  ///< in the order of issue
+  AsyncEngine::Ticket last = 0;      ///< the newest product
   std::vector<AsyncEngine::Ticket> open;
   std::vector<std::vector<AsyncEngine::Ticket>> groups;
 };
