@@ -187,7 +187,28 @@ constexpr Needs kHopper = {.exact_capability = 90,
                            .takes = for_copy_engine,
                            .alignment = 16};
 
-enum : int { kNaive, kSharedTile, kRegisterTile2d, kMmaSync, kMmaMultistage, kWgmmaTma, kWarpSpecialised, kLargeTile };
+/// The same for results, which it writes as bfloat16.
+bool for_copy_engine_both_ways(const Problem& problem) {
+  return for_copy_engine(problem) && !problem.extents[Gemm::out_f32] && pitch_y(problem) % 8 == 0;
+}
+constexpr Needs kHopperStore = {.exact_capability = 90,
+                                .dtypes = 1u << static_cast<unsigned>(DType::bf16),
+                                .takes = for_copy_engine_both_ways,
+                                .alignment = 16};
+
+enum : int {
+  kNaive,
+  kSharedTile,
+  kRegisterTile2d,
+  kMmaSync,
+  kMmaMultistage,
+  kWgmmaTma,
+  kWarpSpecialised,
+  kLargeTile,
+  kPersistent,
+  kClusterMulticast,
+  kTmaStore
+};
 
 constexpr Rung kRungs[] = {
     {"naive", "A thread an element, its operands read from global memory: the formula as written.", kAnywhere,
@@ -229,6 +250,17 @@ constexpr Rung kRungs[] = {
      "for "
      "each tile's products drains the tensor cores; here the next are issued before.",
      kHopper, launch_rung<gemm_large_tile<bfloat16>, gemm_large_tile<float>>},
+    {"persistent",
+     "A block that ends with its tile multiplies nothing while it writes the result; one that stays fetches the next "
+     "tile meanwhile, and neighbouring tiles in time share L2.",
+     kHopper, launch_rung<gemm_persistent<bfloat16>, gemm_persistent<float>>},
+    {"cluster-multicast",
+     "Blocks below each other each read the same tile of op(b) from L2; a cluster of two reads half each, for both.",
+     kHopper, launch_rung<gemm_cluster_multicast<bfloat16>, gemm_cluster_multicast<float>>},
+    {"tma-store",
+     "Sums written to y from registers, 4 bytes a lane, kept the tensor cores waiting; through stmatrix and the copy "
+     "engine they leave while the next tile is multiplied.",
+     kHopperStore, launch_rung<gemm_tma_store>},
 };
 
 // A tile of 64 x 64 is mostly padding for a matrix of a few rows or columns: there a thread an element reads less.

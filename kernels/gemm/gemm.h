@@ -12,6 +12,9 @@
 //   11_wgmma_tma.cu        one thread asks the copy engine for tiles, four warps together multiply them
 //   12_warp_specialised.cu a producer asks for tiles ahead, consumers multiply, mbarriers between them
 //   13_large_tile.cu       128 x 256 of the result, products under way while the next are issued
+//   14_persistent.cu       blocks that stay and take tile after tile, in an order that shares what they read
+//   15_cluster_multicast.cu  pairs of blocks fetch what both need once
+//   16_tma_store.cu        results leave through shared memory while the next tile is multiplied
 //   gemm.cu                the catalogue's entry, and the choice
 //
 // fp32 rungs are files 1 to 8, tensor cores (mma.sync) 9 and 10, Hopper's (wgmma, TMA) from 11 on.
@@ -73,6 +76,11 @@ template <class Out>
 void gemm_warp_specialised(const GemmCall<__nv_bfloat16, Out>& call, Stream stream);
 template <class Out>
 void gemm_large_tile(const GemmCall<__nv_bfloat16, Out>& call, Stream stream);
+template <class Out>
+void gemm_persistent(const GemmCall<__nv_bfloat16, Out>& call, Stream stream);
+template <class Out>
+void gemm_cluster_multicast(const GemmCall<__nv_bfloat16, Out>& call, Stream stream);
+void gemm_tma_store(const GemmCall<__nv_bfloat16, __nv_bfloat16>& call, Stream stream);
 
 /// The launcher's choice among the above, for another op's launcher: what the catalogue's gemm would run, among the
 /// rungs that need no workspace and no more alignment than the call's addresses have. T and Out are float,
