@@ -44,11 +44,12 @@ __device__ __forceinline__ void produce_pair(const Ring& ring, typename Ring::Po
   }
 }
 
-/// A thread of a consumer warpgroup has done with a stage: two threads of two warps tell one block each.
+/// A thread of a consumer warpgroup has done with a stage: two threads of two warps tell one block each. The products
+/// that read it are complete and nothing was written, so there is nothing to release.
 template <class Ring>
 __device__ __forceinline__ void release_pair(const Ring& ring, int stage) {
   const unsigned thread = threadIdx.x % 128;
-  if (thread % 32 == 0 && thread / 32 < kClusterBlocks) mbarrier_arrive_cluster(ring.empty(stage), thread / 32);
+  if (thread % 32 == 0 && thread / 32 < kClusterBlocks) mbarrier_arrive_cluster_relaxed(ring.empty(stage), thread / 32);
 }
 
 #endif

@@ -266,8 +266,19 @@ constexpr Rung kRungs[] = {
 // A tile of 64 x 64 is mostly padding for a matrix of a few rows or columns: there a thread an element reads less.
 constexpr int64_t kFewestForTile = 8;
 
+// Pairs of blocks pay where there are tiles of 256 x 256 for most of a Hopper GPU's 132 multiprocessors; fewer tiles
+// are spread over more blocks of 128 x 128. Not measured: the tuner's table has the last word.
+constexpr int64_t kFewestPairs = 48;
+
+int choose_hopper(const Problem& problem) {
+  const int64_t pairs = ceil_div(problem.extents[Gemm::M], 256) * ceil_div(problem.extents[Gemm::N], 256);
+  if (pairs < kFewestPairs) return kWarpSpecialised;
+  return for_copy_engine_both_ways(problem) ? kTmaStore : kClusterMulticast;
+}
+
 int choose_gemm(const Problem& problem, int capability) {
   const auto* e = problem.extents;
+  if (capability == 90 && for_copy_engine(problem)) return choose_hopper(problem);
   if (capability >= 80 && for_tensor_cores(problem)) return kMmaMultistage;
   return e[Gemm::M] < kFewestForTile || e[Gemm::N] < kFewestForTile ? kNaive : kRegisterTile2d;
 }
@@ -323,8 +334,10 @@ void gemm_best(const GemmCall<T, Out>& call, Stream stream) {
     return rung.workspace_bytes == nullptr &&
            (rung.needs.alignment == 1 || aligned({call.a, call.b, call.bias, call.residual, call.y}));
   };
-  const int picked = pick_rung(gemm, problem, current_capability());
-  const int rung = picked >= 0 && usable(kRungs[picked]) ? picked : kRegisterTile2d;
+  const int capability = current_capability();
+  const int picked = pick_rung(gemm, problem, capability);
+  const int unaligned = capability >= 80 && for_tensor_cores(problem) ? kMmaMultistage : kRegisterTile2d;
+  const int rung = picked >= 0 && usable(kRungs[picked]) ? picked : unaligned;
   kRungs[rung].launch(problem, operands, nullptr, stream);
 }
 

@@ -103,6 +103,22 @@ __device__ __forceinline__ void mbarrier_arrive_cluster(std::uint64_t* barrier, 
 #endif
 }
 
+/// The same, but says nothing of memory: for a thread that has only read what it gives back. A release over the cluster
+/// is a fence that waits for all of the thread's stores. `mbarrier.arrive.relaxed.cluster.shared::cluster`.
+__device__ __forceinline__ void mbarrier_arrive_cluster_relaxed(std::uint64_t* barrier, unsigned rank,
+                                                                [[maybe_unused]] Site site = Site::here()) {
+#if WEFT_TARGET_IS_CUDA
+  asm volatile(
+      "{\n.reg .b32 remote;\n"
+      "mapa.shared::cluster.u32 remote, %0, %1;\n"
+      "mbarrier.arrive.relaxed.cluster.shared::cluster.b64 _, [remote];\n}\n" ::"r"(shared_address(barrier)),
+      "r"(rank)
+      : "memory");
+#else
+  emulate_mbarrier_arrive_cluster(barrier, rank, site);
+#endif
+}
+
 #endif  // WEFT_HAS_HOPPER
 
 }  // namespace weft::WEFT_TARGET
