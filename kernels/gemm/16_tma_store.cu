@@ -14,7 +14,8 @@ constexpr int kPiece = 64, kPieceBytes = kPiece * kPiece * 2, kBuffers = 2;
 /// Writes columns kPiece * piece and on of a warpgroup's sums to `buffer`, finished and rounded, as a box of TMA with
 /// the 128-byte swizzle. A lane holds pairs of neighbours in rows; stmatrix takes four 8 x 8 tiles of them, 16 columns,
 /// at once.
-template <class T, int kRegisters>
+/// kPlain: there is nothing to finish but alpha, which spares each pair the questions whether there is.
+template <bool kPlain, class T, int kRegisters>
 __device__ __forceinline__ void write_piece(const GemmCall<T, bfloat16>& call, int64_t m0, int64_t n0, int piece,
                                             float (&sums)[kRegisters], unsigned char* buffer) {
   const bool aligned = epilogue_is_aligned<2>(call);
@@ -30,7 +31,12 @@ __device__ __forceinline__ void write_piece(const GemmCall<T, bfloat16>& call, i
       const int i = (piece * kPiece + column) / 8 * 4 + tile * 2;
       float pair[2] = {sums[i], sums[i + 1]};
       const int64_t at = m + tile % 2 * 8;
-      if (at < call.M) finish_sums<2>(call, at, n + column + tile / 2 * 8, aligned, pair);
+      if constexpr (kPlain) {
+        pair[0] *= call.alpha;
+        pair[1] *= call.alpha;
+      } else if (at < call.M) {
+        finish_sums<2>(call, at, n + column + tile / 2 * 8, aligned, pair);
+      }
       const __nv_bfloat162 rounded = __floats2bfloat162_rn(pair[0], pair[1]);
       tiles[tile] = __bfloat16_as_ushort(rounded.x) | static_cast<std::uint32_t>(__bfloat16_as_ushort(rounded.y)) << 16;
     }
@@ -78,6 +84,7 @@ __global__ void __launch_bounds__(kRingThreads, 1)
     unsigned char* const buffers = ring.more() + group * kBuffers * kPieceBytes;
     const bool stores = threadIdx.x % 128 == 0;  // the thread that issues the warpgroup's stores
     const unsigned barrier = 1 + static_cast<unsigned>(group);
+    const bool plain = call.beta == 0 && call.bias == nullptr && call.residual == nullptr && !call.relu;
     for (int index = first; index < order.count(); index += step) {
       const TilePlace place = order.place(index);
       const int m0 = row_of(place) + group * 64, n0 = place.column * kBlockN;
@@ -88,7 +95,10 @@ __global__ void __launch_bounds__(kRingThreads, 1)
         unsigned char* const buffer = buffers + piece % kBuffers * kPieceBytes;
         if (stores) bulk_wait_group_read<kBuffers - 1>();  // the store before the last one has read this buffer
         named_barrier_sync(barrier, 128);
-        write_piece(call, m0, n0, piece, sums, buffer);
+        if (plain)
+          write_piece<true>(call, m0, n0, piece, sums, buffer);
+        else
+          write_piece<false>(call, m0, n0, piece, sums, buffer);
         fence_proxy_async();
         named_barrier_sync(barrier, 128);
         if (stores) {
