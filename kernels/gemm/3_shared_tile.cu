@@ -2,14 +2,15 @@
 
 #include "kernels/gemm/epilogue.h"
 #include "kernels/launch.h"
+#include "kernels/launch_math.h"
 
 namespace weft::WEFT_TARGET {
 namespace {
 
-// Rung 3, shared tile. Naively, the kTile threads of a row of y all read the same row of op(a), each for itself. Here a
-// block of kTile x kTile threads fetches a square tile of each operand once into shared memory, and every number in it
-// then serves kTile multiplications: global traffic falls by kTile. Each thread still computes one element, and for
-// each of its multiplications reads two numbers from shared memory, which is now what it waits for.
+// Rung 3, shared tile. The threads of a row of y all read the same row of op(a), each for itself. Here a block of kTile
+// x kTile threads fetches a square tile of each operand once into shared memory, and every number in it then serves
+// kTile multiplications: global traffic falls by kTile. Each thread still computes one element, and for each of its
+// multiplications reads two numbers from shared memory, which is now what it waits for.
 //
 // A tile is always read side by side, along whichever axis is contiguous in memory; a transposed operand is turned
 // round on its way into shared memory. The column of padding puts the 32 numbers of a tile's column into 32 different
@@ -27,17 +28,13 @@ __global__ void __launch_bounds__(kTile* kTile) gemm_shared_tile_kernel(GemmCall
   for (int64_t k0 = 0; k0 < call.K; k0 += kTile) {
     // Threads of a warp differ in x, so x runs along the operand's contiguous axis. What lies outside counts as 0.
     if (call.trans_a)
-      tile_a[x][y] =
-          m0 + x < call.M && k0 + y < call.K ? static_cast<float>(call.a[(k0 + y) * call.lda + m0 + x]) : 0.0f;
+      tile_a[x][y] = m0 + x < call.M && k0 + y < call.K ? to_float(call.a[(k0 + y) * call.lda + m0 + x]) : 0.0f;
     else
-      tile_a[y][x] =
-          m0 + y < call.M && k0 + x < call.K ? static_cast<float>(call.a[(m0 + y) * call.lda + k0 + x]) : 0.0f;
+      tile_a[y][x] = m0 + y < call.M && k0 + x < call.K ? to_float(call.a[(m0 + y) * call.lda + k0 + x]) : 0.0f;
     if (call.trans_b)
-      tile_b[x][y] =
-          n0 + y < call.N && k0 + x < call.K ? static_cast<float>(call.b[(n0 + y) * call.ldb + k0 + x]) : 0.0f;
+      tile_b[x][y] = n0 + y < call.N && k0 + x < call.K ? to_float(call.b[(n0 + y) * call.ldb + k0 + x]) : 0.0f;
     else
-      tile_b[y][x] =
-          n0 + x < call.N && k0 + y < call.K ? static_cast<float>(call.b[(k0 + y) * call.ldb + n0 + x]) : 0.0f;
+      tile_b[y][x] = n0 + x < call.N && k0 + y < call.K ? to_float(call.b[(k0 + y) * call.ldb + n0 + x]) : 0.0f;
     __syncthreads();
 #pragma unroll
     for (int k = 0; k < kTile; ++k) sum += tile_a[y][k] * tile_b[k][x];
@@ -51,13 +48,12 @@ __global__ void __launch_bounds__(kTile* kTile) gemm_shared_tile_kernel(GemmCall
 template <class T, class Out>
 void gemm_shared_tile(const GemmCall<T, Out>& call, Stream stream) {
   constexpr int kTile = 32;
-  const auto blocks = static_cast<unsigned>(ceil_div(call.M, kTile) * ceil_div(call.N, kTile));
-  launch(gemm_shared_tile_kernel<kTile, T, Out>, {.grid = dim3(blocks), .block = dim3(kTile * kTile), .stream = stream},
-         call);
+  const unsigned blocks = blocks_for(ceil_div(call.M, kTile) * ceil_div(call.N, kTile), 1);
+  launch(gemm_shared_tile_kernel<kTile, T, Out>, {.grid = blocks, .block = kTile * kTile, .stream = stream}, call);
 }
 
 template void gemm_shared_tile(const GemmCall<float, float>&, Stream);
-template void gemm_shared_tile(const GemmCall<__nv_bfloat16, __nv_bfloat16>&, Stream);
-template void gemm_shared_tile(const GemmCall<__nv_bfloat16, float>&, Stream);
+template void gemm_shared_tile(const GemmCall<bfloat16, bfloat16>&, Stream);
+template void gemm_shared_tile(const GemmCall<bfloat16, float>&, Stream);
 
 }  // namespace weft::WEFT_TARGET

@@ -81,6 +81,25 @@ __device__ __forceinline__ void store_sums(const GemmCall<T, Out>& call, int64_t
   }
 }
 
+/// Finishes and writes a thread's tile of sums, which begins at row m and column n: rows lie in fours kApartM apart,
+/// columns in fours kApartN apart. What lies outside y is dropped. n and kApartN are multiples of 4.
+template <int kApartM, int kApartN, int kM, int kN, class T, class Out>
+__device__ __forceinline__ void store_tile(const GemmCall<T, Out>& call, int64_t m, int64_t n, float (&sums)[kM][kN]) {
+  static_assert(kM % 4 == 0 && kN % 4 == 0 && kApartM % 4 == 0 && kApartN % 4 == 0);
+  const bool aligned = epilogue_is_aligned<4>(call);
+#pragma unroll
+  for (int i = 0; i < kM; ++i) {
+    const int64_t row = m + i / 4 * kApartM + i % 4;
+    if (row >= call.M) continue;
+#pragma unroll
+    for (int j = 0; j < kN; j += 4) {
+      const int64_t column = n + j / 4 * kApartN;
+      float four[4] = {sums[i][j], sums[i][j + 1], sums[i][j + 2], sums[i][j + 3]};
+      if (column < call.N) store_sums<4>(call, row, column, aligned, four);
+    }
+  }
+}
+
 /// One element: y[m][n] from its sum.
 template <class T, class Out>
 __device__ __forceinline__ void store_sum(const GemmCall<T, Out>& call, int64_t m, int64_t n, float sum) {

@@ -2,7 +2,10 @@
 
 #include "kernels/gemm/gemm.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
+#include <string_view>
 #include <type_traits>
 
 #include "kernels/catalogue_ops.h"
@@ -169,8 +172,10 @@ int current_capability() {
 #endif
 }
 
-// For rungs that any device can run, in every type.
+// For rungs that any device can run, in every type; in float32 alone; and on what has cp.async.
 constexpr Needs kAnywhere = {.dtypes = kFloats};
+constexpr Needs kFloat32 = {.dtypes = bit(DType::f32)};
+constexpr Needs kCpAsync = {.min_capability = 80, .dtypes = bit(DType::f32)};
 
 /// Tensor cores multiply bfloat16, and float32 as TF32 where the call allows it.
 bool for_tensor_cores(const Problem& problem) {
@@ -196,35 +201,45 @@ constexpr Needs kHopperStore = {.exact_capability = 90,
                                 .takes = for_copy_engine_both_ways,
                                 .alignment = 16};
 
-enum : int {
-  kNaive,
-  kSharedTile,
-  kRegisterTile2d,
-  kMmaSync,
-  kMmaMultistage,
-  kWgmmaTma,
-  kWarpSpecialised,
-  kLargeTile,
-  kPersistent,
-  kClusterMulticast,
-  kTmaStore
-};
-
 constexpr Rung kRungs[] = {
-    {"naive", "A thread an element, its operands read from global memory: the formula as written.", kAnywhere,
-     launch_rung<gemm_naive<float, float>, gemm_naive<bfloat16, bfloat16>, gemm_naive<bfloat16, float>>},
+    {"naive", "A thread an element, down the columns, its operands read from global memory: the formula as written.",
+     kAnywhere, launch_rung<gemm_naive<float, float>, gemm_naive<bfloat16, bfloat16>, gemm_naive<bfloat16, float>>},
+    {"coalesced",
+     "A warp's reads lay in 32 places; with its elements side by side in a row, its reads and its store are too.",
+     kAnywhere,
+     launch_rung<gemm_coalesced<float, float>, gemm_coalesced<bfloat16, bfloat16>, gemm_coalesced<bfloat16, float>>},
     {"shared-tile",
      "Threads read the same rows and columns again and again; a block reads them once into shared memory, a square "
      "tile at a time.",
      kAnywhere,
      launch_rung<gemm_shared_tile<float, float>, gemm_shared_tile<bfloat16, bfloat16>,
                  gemm_shared_tile<bfloat16, float>>},
+    {"register-tile-1d",
+     "Every multiplication read two numbers from shared memory; a thread that keeps a column of 8 sums in registers "
+     "reads 9 for 8.",
+     kAnywhere,
+     launch_rung<gemm_register_tile_1d<float, float>, gemm_register_tile_1d<bfloat16, bfloat16>,
+                 gemm_register_tile_1d<bfloat16, float>>},
     {"register-tile-2d",
-     "Every multiplication read two numbers from shared memory; a thread that keeps 8 x 4 sums in registers reads 12 "
-     "for 32 multiplications, four at a time.",
+     "A column of sums reused b but not a; a thread that keeps 8 x 4 of them reads 12 numbers for 32 multiplications, "
+     "four at a time.",
      kAnywhere,
      launch_rung<gemm_register_tile_2d<float, float>, gemm_register_tile_2d<bfloat16, bfloat16>,
                  gemm_register_tile_2d<bfloat16, float>>},
+    {"float4",
+     "Operands were fetched a number a load; four a load leave instructions for tiles of 128 x 128 and 8 x 8 sums a "
+     "thread.",
+     kFloat32, launch_rung<gemm_float4>},
+    {"warp-tile",
+     "A warp's numbers of b lay apart and met in a bank; a warp that has 64 x 32 of y reads fewer, each bank once.",
+     kFloat32, launch_rung<gemm_warp_tile>},
+    {"cp-async",
+     "Memory waited for the multipliers and they for it; copies that run by themselves fill a ring of tiles meanwhile.",
+     kCpAsync, launch_rung<gemm_cp_async>},
+    {"cp-async-wide",
+     "Each instruction that is no multiplication costs one; 8 x 16 sums a thread are 128 for 6 reads, 8 x 8 are 64 "
+     "for 4.",
+     kCpAsync, launch_rung<gemm_cp_async_wide>},
     {"mma-sync",
      "A thread that multiplies by itself does two flops an instruction; a tensor core's instruction, 4096 of a whole "
      "warp, fed by ldmatrix from swizzled shared memory.",
@@ -261,10 +276,37 @@ constexpr Rung kRungs[] = {
      "Sums written to y from registers, 4 bytes a lane, kept the tensor cores waiting; through stmatrix and the copy "
      "engine they leave while the next tile is multiplied.",
      kHopperStore, launch_rung<gemm_tma_store>},
+    {"split-k", "A thin y has too few tiles for a GPU; slices of K are summed side by side and added in a fixed order.",
+     kCpAsync, launch_rung<gemm_split_k>, gemm_split_k_workspace},
 };
+
+/// A rung's place in kRungs, by its name, so that the choice below does not depend on their order.
+consteval int rung(std::string_view name) {
+  for (int i = 0; i < static_cast<int>(std::size(kRungs)); ++i)
+    if (kRungs[i].name == name) return i;
+  throw "no rung of that name";
+}
 
 // A tile of 64 x 64 is mostly padding for a matrix of a few rows or columns: there a thread an element reads less.
 constexpr int64_t kFewestForTile = 8;
+// The tile of 128 x 128 reads half as much as that of 64 x 64; but it is better to have a block for each of some 100
+// SMs.
+constexpr int64_t kTilesToFill = 96;
+// A slice writes and reads 8 bytes for each of its sums: it should have some multiplications to show for it.
+constexpr int64_t kDeepEnoughToSplit = 512;
+
+// float32 on a GPU. Without cp.async (before sm_80) the warp tile is the last.
+int choose_float32(const Problem& problem, int capability, bool has_workspace) {
+  const int64_t M = problem.extents[Gemm::M], N = problem.extents[Gemm::N], K = problem.extents[Gemm::K];
+  const bool has_cp_async = capability >= 80;
+  const int64_t tiles = ceil_div(M, 128) * ceil_div(N, 128);
+  if (tiles < kTilesToFill && has_cp_async && has_workspace && K >= kDeepEnoughToSplit) return rung("split-k");
+  if (std::min(M, N) < kFewestForTile) return rung("coalesced");
+  if (tiles < kTilesToFill) return rung("register-tile-2d");
+  if (!has_cp_async) return rung("warp-tile");
+  // The wide tile where it, too, gives each SM several blocks, so that the last of them leave few SMs idle.
+  return N % 256 == 0 && tiles >= 8 * kTilesToFill ? rung("cp-async-wide") : rung("cp-async");
+}
 
 // Pairs of blocks pay where there are tiles of 256 x 256 for most of a Hopper GPU's 132 multiprocessors; fewer tiles
 // are spread over more blocks of 128 x 128. Not measured: the tuner's table has the last word.
@@ -272,24 +314,24 @@ constexpr int64_t kFewestPairs = 48;
 
 int choose_hopper(const Problem& problem) {
   const int64_t pairs = ceil_div(problem.extents[Gemm::M], 256) * ceil_div(problem.extents[Gemm::N], 256);
-  if (pairs < kFewestPairs) return kWarpSpecialised;
-  return for_copy_engine_both_ways(problem) ? kTmaStore : kClusterMulticast;
+  if (pairs < kFewestPairs) return rung("warp-specialised");
+  return for_copy_engine_both_ways(problem) ? rung("tma-store") : rung("cluster-multicast");
 }
 
 int choose_gemm(const Problem& problem, int capability) {
   const auto* e = problem.extents;
   if (capability == 90 && for_copy_engine(problem)) return choose_hopper(problem);
-  if (capability >= 80 && for_tensor_cores(problem)) return kMmaMultistage;
-  return e[Gemm::M] < kFewestForTile || e[Gemm::N] < kFewestForTile ? kNaive : kRegisterTile2d;
+  if (capability >= 80 && for_tensor_cores(problem)) return rung("mma-multistage");
+  if (capability != 0 && problem.dtype == DType::f32) return choose_float32(problem, capability, true);
+  // On simt what needs the fewest changes of threads is the fastest; without tensor cores bfloat16 has no more rungs.
+  return std::min(e[Gemm::M], e[Gemm::N]) < kFewestForTile ? rung("coalesced") : rung("register-tile-2d");
 }
 
 }  // namespace
 
 const Op gemm = {
     .name = "gemm",
-    .formula =
-        "y = alpha op(a) op(b) + beta y [+ bias] [+ residual], relu; op(a) (M, K), op(b) (K, N), bias (N), y "
-        "(M, N)",
+    .formula = "y = relu?(alpha op(a) op(b) + beta y [+ bias] [+ residual]); op(a) (M, K), op(b) (K, N), y (M, N)",
     .peer = "cublas:gemm",
     .extent_names = kExtents,
     .scalar_names = kScalars,
@@ -330,15 +372,15 @@ void gemm_best(const GemmCall<T, Out>& call, Stream stream) {
                                        kTypeOf<T>);
   void* const operands[] = {const_cast<T*>(call.a), const_cast<T*>(call.b), const_cast<T*>(call.bias),
                             const_cast<Out*>(call.residual), call.y};
-  const auto usable = [&](const Rung& rung) {
-    return rung.workspace_bytes == nullptr &&
-           (rung.needs.alignment == 1 || aligned({call.a, call.b, call.bias, call.residual, call.y}));
-  };
   const int capability = current_capability();
-  const int picked = pick_rung(gemm, problem, capability);
-  const int unaligned = capability >= 80 && for_tensor_cores(problem) ? kMmaMultistage : kRegisterTile2d;
-  const int rung = picked >= 0 && usable(kRungs[picked]) ? picked : unaligned;
-  kRungs[rung].launch(problem, operands, nullptr, stream);
+  const auto usable = [&](const Rung& candidate) {
+    return can_run(candidate, problem, capability) && candidate.workspace_bytes == nullptr &&
+           (candidate.needs.alignment == 1 || aligned({call.a, call.b, call.bias, call.residual, call.y}));
+  };
+  int picked = pick_rung(gemm, problem, capability);
+  if (problem.dtype == DType::f32 && !usable(kRungs[picked])) picked = choose_float32(problem, capability, false);
+  while (picked > 0 && !usable(kRungs[picked])) --picked;  // the ladder's first takes everything
+  kRungs[picked].launch(problem, operands, nullptr, stream);
 }
 
 template void gemm_best(const GemmCall<float, float>&, Stream);

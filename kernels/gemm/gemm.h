@@ -5,8 +5,13 @@
 // element that is read once serves N or M multiplications. What a rung gains, it gains by reading less often.
 //
 //   1_naive.cu             a thread an element, reading its operands from global memory
+//   2_coalesced.cu         a warp's elements side by side, so that it reads whole sectors
 //   3_shared_tile.cu       a block keeps a square tile of each operand in shared memory
-//   5_register_tile_2d.cu  a thread keeps a small tile of the result in registers
+//   4_register_tile_1d.cu  a thread keeps a column of results in registers
+//   5_register_tile_2d.cu  a thread keeps a square of results in registers
+//   6_float4.cu            operands fetched four floats at a time, larger tiles
+//   7_warp_tile.cu         a warp has a square of its own; no bank is asked twice
+//   8_cp_async.cu          the next steps' tiles are on their way while one is computed with
 //   9_mma_sync.cu          tensor cores: a warp multiplies fragments that ldmatrix loads (mma_tile.h)
 //   10_mma_multistage.cu   four tiles on their way at once by cp.async, fragments loaded a step ahead
 //   11_wgmma_tma.cu        one thread asks the copy engine for tiles, four warps together multiply them
@@ -15,7 +20,9 @@
 //   14_persistent.cu       blocks that stay and take tile after tile, in an order that shares what they read
 //   15_cluster_multicast.cu  pairs of blocks fetch what both need once
 //   16_tma_store.cu        results leave through shared memory while the next tile is multiplied
+//   split_k.cu             for few tiles and a large K: slices of K side by side, added in a fixed order
 //   gemm.cu                the catalogue's entry, and the choice
+// Shared: element_sum.h (1, 2), tile.h (4 on), warp_tile.h (7 on), epilogue.h (all), split_k.h.
 //
 // fp32 rungs are files 1 to 8, tensor cores (mma.sync) 9 and 10, Hopper's (wgmma, TMA) from 11 on.
 //
@@ -61,14 +68,28 @@ struct GemmCall {
 template <class T, class Out>
 void gemm_naive(const GemmCall<T, Out>& call, Stream stream);
 template <class T, class Out>
+void gemm_coalesced(const GemmCall<T, Out>& call, Stream stream);
+template <class T, class Out>
 void gemm_shared_tile(const GemmCall<T, Out>& call, Stream stream);
 template <class T, class Out>
+void gemm_register_tile_1d(const GemmCall<T, Out>& call, Stream stream);
+template <class T, class Out>
 void gemm_register_tile_2d(const GemmCall<T, Out>& call, Stream stream);
+void gemm_float4(const GemmCall<float, float>& call, Stream stream);
+void gemm_warp_tile(const GemmCall<float, float>& call, Stream stream);
+void gemm_cp_async(const GemmCall<float, float>& call, Stream stream);
+void gemm_cp_async_wide(const GemmCall<float, float>& call, Stream stream);
 /// Where T is float, these two round the operands to TF32: only for a call whose tf32 is set.
 template <class T, class Out>
 void gemm_mma_sync(const GemmCall<T, Out>& call, Stream stream);
 template <class T, class Out>
 void gemm_mma_multistage(const GemmCall<T, Out>& call, Stream stream);
+void gemm_split_k(const GemmCall<float, float>& call, void* workspace, Stream stream);
+int64_t gemm_split_k_workspace(const Problem& problem);
+
+/// gemm_cp_async for each of `slices` slices of K, `slice_depth` (a multiple of 16) deep: slice s is a product of its
+/// own and goes to y + s M ldy.
+void gemm_cp_async_slices(const GemmCall<float, float>& call, int slices, int64_t slice_depth, Stream stream);
 
 template <class Out>
 void gemm_wgmma_tma(const GemmCall<__nv_bfloat16, Out>& call, Stream stream);
