@@ -1,6 +1,7 @@
 // gemm, rung 10, mma multistage. The formula and its costs stand in gemm.h; fragments and swizzle in mma_tile.h.
 
 #include "kernels/gemm/mma_tile.h"
+#include "kernels/gemm/split_k.h"
 #include "kernels/launch.h"
 
 namespace weft::WEFT_TARGET {
@@ -57,7 +58,9 @@ struct CopyAsync {
 //   turn 2     4 arrives    copy 5       multiply 2   3 arrives
 //   turn 3     4 arrives    5 arrives    copy 6       multiply 3
 template <bool kTransA, bool kTransB, class T, class Out>
-__global__ void __launch_bounds__(Warps<T>::kThreads) gemm_mma_multistage_kernel(GemmCall<T, Out> call) {
+__global__ void __launch_bounds__(Warps<T>::kThreads)
+    gemm_mma_multistage_kernel(GemmCall<T, Out> whole, int64_t slice_depth) {
+  const GemmCall<T, Out> call = slice_of(whole, slice_depth);  // usually there is one slice of K: see split_k.cu
   constexpr int kThreads = Warps<T>::kThreads, kWarpM = Warps<T>::kM, kWarpN = Warps<T>::kN;
   using TileA = MmaTile<T, kBlockM, !kTransA>;
   using TileB = MmaTile<T, kBlockN, kTransB>;
@@ -114,25 +117,42 @@ __global__ void __launch_bounds__(Warps<T>::kThreads) gemm_mma_multistage_kernel
 }
 
 template <bool kTransA, bool kTransB, class T, class Out>
-void launch_mma_multistage(const GemmCall<T, Out>& call, Stream stream) {
+void launch_mma_multistage(const GemmCall<T, Out>& call, const Slices& slices, Stream stream) {
   constexpr unsigned kSharedBytes =
       kStages * (MmaTile<T, kBlockM, !kTransA>::kBytes + MmaTile<T, kBlockN, kTransB>::kBytes);
   const auto blocks = static_cast<unsigned>(ceil_div(call.M, kBlockM) * ceil_div(call.N, kBlockN));
   launch(gemm_mma_multistage_kernel<kTransA, kTransB, T, Out>,
-         {.grid = dim3(blocks), .block = dim3(Warps<T>::kThreads), .shared_bytes = kSharedBytes, .stream = stream},
-         call);
+         {.grid = dim3(blocks, static_cast<unsigned>(slices.count)),
+          .block = dim3(Warps<T>::kThreads),
+          .shared_bytes = kSharedBytes,
+          .stream = stream},
+         call, slices.depth);
+}
+
+template <class T, class Out>
+void launch_slices(const GemmCall<T, Out>& call, const Slices& slices, Stream stream) {
+  if (call.trans_a)
+    call.trans_b ? launch_mma_multistage<true, true>(call, slices, stream)
+                 : launch_mma_multistage<true, false>(call, slices, stream);
+  else
+    call.trans_b ? launch_mma_multistage<false, true>(call, slices, stream)
+                 : launch_mma_multistage<false, false>(call, slices, stream);
 }
 
 }  // namespace
 
 template <class T, class Out>
 void gemm_mma_multistage(const GemmCall<T, Out>& call, Stream stream) {
-  if (call.trans_a)
-    call.trans_b ? launch_mma_multistage<true, true>(call, stream) : launch_mma_multistage<true, false>(call, stream);
-  else
-    call.trans_b ? launch_mma_multistage<false, true>(call, stream) : launch_mma_multistage<false, false>(call, stream);
+  launch_slices(call, {1, call.K}, stream);
 }
 
+template <class T>
+void gemm_mma_multistage_slices(const GemmCall<T, float>& call, const Slices& slices, Stream stream) {
+  launch_slices(call, slices, stream);
+}
+
+template void gemm_mma_multistage_slices(const GemmCall<float, float>&, const Slices&, Stream);
+template void gemm_mma_multistage_slices(const GemmCall<__nv_bfloat16, float>&, const Slices&, Stream);
 template void gemm_mma_multistage(const GemmCall<float, float>&, Stream);
 template void gemm_mma_multistage(const GemmCall<__nv_bfloat16, __nv_bfloat16>&, Stream);
 template void gemm_mma_multistage(const GemmCall<__nv_bfloat16, float>&, Stream);

@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 2) gemm_warp_tile_kernel(GemmC
   alignas(16) __shared__ float tile_b[Tile::kBlockK][Tile::kBlockN + kPad];  // op(b)[k0 + k][n0 + j] at [k][j]
 
   const auto [m0, n0] = tile_origin<Tile>(call);
-  const auto [m1, n1] = thread_origin<Tile>();
+  const auto [m1, n1] = thread_origin<Tile>(static_cast<int>(threadIdx.x));
   const bool aligned_a = rows_are_aligned(call.a, call.lda), aligned_b = rows_are_aligned(call.b, call.ldb);
 
   float sums[kM][kN] = {};

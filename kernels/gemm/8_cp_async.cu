@@ -1,6 +1,7 @@
 // gemm, rung 8, cp.async. The formula and its costs stand in gemm.h.
 
 #include "kernels/gemm/epilogue.h"
+#include "kernels/gemm/split_k.h"
 #include "kernels/gemm/warp_tile.h"
 #include "kernels/launch.h"
 #include "kernels/ptx/cp_async.h"
@@ -34,13 +35,13 @@ struct TileCopy {
   int rest;             ///< how many of the tile's kWidth exist
   bool by_fours;
 
-  __device__ __forceinline__ TileCopy(const float* x, int64_t step, int64_t first, int64_t width, int64_t k0)
+  __device__ __forceinline__ TileCopy(const float* x, int64_t step, int64_t first, int64_t width)
       : rest(static_cast<int>(width - first < kWidth ? width - first : kWidth)),
         by_fours(!kDepthIsContiguous && rows_are_aligned(x, step) && rest % 4 == 0) {
     const int thread = static_cast<int>(threadIdx.x);
-    source = kDepthIsContiguous ? x + (first + thread / kDepth) * step + k0 + thread % kDepth
-             : by_fours         ? x + (k0 + thread / kFours) * step + first + thread % kFours * 4
-                                : x + (k0 + thread / kWidth) * step + first + thread % kWidth;
+    source = kDepthIsContiguous ? x + (first + thread / kDepth) * step + thread % kDepth
+             : by_fours         ? x + thread / kFours * step + first + thread % kFours * 4
+                                : x + thread / kWidth * step + first + thread % kWidth;
   }
 
   /// Starts the copies of one step, of which `depth` k exist, and goes on to the next. 0 fills what does not exist.
@@ -82,23 +83,21 @@ struct TileCopy {
 // multiplication is one lost. A thread with 8 x 8 sums has 64 of them for 4 reads of shared memory; 8 x 16 has 128 for
 // 6, but leaves room for 8 warps on an SM instead of 16.
 //
-// blockIdx.y counts slices of the depth K, each `slice_depth` long (see split_k.cu): slice s leaves its sums s M ldy
-// further on. With one slice that is y.
+// blockIdx.y counts slices of the depth K (split_k.cu); usually there is one.
 template <class Pipe, bool kTransA, bool kTransB>
 __global__ void __launch_bounds__(Pipe::kThreads, Pipe::kBlocks)
-    gemm_cp_async_kernel(GemmCall<float, float> call, int64_t slice_depth) {
+    gemm_cp_async_kernel(GemmCall<float, float> whole, int64_t slice_depth) {
   using Tile = typename Pipe::Tile;
   constexpr int kM = Tile::kThreadM, kN = Tile::kThreadN, kDepth = Tile::kBlockK, kStages = Pipe::kStages;
   auto* const stages = dynamic_shared<typename Pipe::Stage>();
 
+  const GemmCall<float, float> call = slice_of(whole, slice_depth);
   const TileOrigin tile = tile_origin<Tile>(call);
-  const ThreadOrigin thread = thread_origin<Tile>();
-  const int64_t first = blockIdx.y * slice_depth;  // the slice is [first, first + depth) of K
-  const int64_t depth = call.K - first < slice_depth ? call.K - first : slice_depth;
-  const int steps = static_cast<int>((depth + kDepth - 1) / kDepth);
-  const int last_depth = static_cast<int>((depth - 1) % kDepth) + 1;
-  TileCopy<Tile::kBlockM, kDepth, Tile::kThreads, !kTransA> copy_a(call.a, call.lda, tile.m, call.M, first);
-  TileCopy<Tile::kBlockN, kDepth, Tile::kThreads, kTransB> copy_b(call.b, call.ldb, tile.n, call.N, first);
+  const ThreadOrigin thread = thread_origin<Tile>(static_cast<int>(threadIdx.x));
+  const int steps = static_cast<int>((call.K + kDepth - 1) / kDepth);
+  const int last_depth = static_cast<int>((call.K - 1) % kDepth) + 1;
+  TileCopy<Tile::kBlockM, kDepth, Tile::kThreads, !kTransA> copy_a(call.a, call.lda, tile.m, call.M);
+  TileCopy<Tile::kBlockN, kDepth, Tile::kThreads, kTransB> copy_b(call.b, call.ldb, tile.n, call.N);
 
   // Every step commits a group, if an empty one, so that the number of groups tells which steps have come.
   int to_copy = steps;
@@ -138,19 +137,18 @@ __global__ void __launch_bounds__(Pipe::kThreads, Pipe::kBlocks)
       add_outer_product(a[k % 2], b[k % 2], sums);
     }
   }
-  call.y += blockIdx.y * call.M * call.ldy;
   store_tile<Tile::kApartM, Tile::kApartN>(call, tile.m + thread.m, tile.n + thread.n, sums);
 }
 
 template <class Pipe>
-void launch_pipeline(const GemmCall<float, float>& call, int slices, int64_t slice_depth, Stream stream) {
+void launch_pipeline(const GemmCall<float, float>& call, const Slices& slices, Stream stream) {
   with_transpositions(call, [&]<bool kTransA, bool kTransB>() {
     launch(gemm_cp_async_kernel<Pipe, kTransA, kTransB>,
-           {.grid = dim3(tile_count<typename Pipe::Tile>(call), static_cast<unsigned>(slices)),
+           {.grid = dim3(tile_count<typename Pipe::Tile>(call), static_cast<unsigned>(slices.count)),
             .block = Pipe::kThreads,
             .shared_bytes = Pipe::kSharedBytes,
             .stream = stream},
-           call, slice_depth);
+           call, slices.depth);
   });
 }
 
@@ -162,15 +160,15 @@ static_assert(SquareTile::kBlockM == 128 && SquareTile::kBlockN == 128 && WideTi
 }  // namespace
 
 void gemm_cp_async(const GemmCall<float, float>& call, Stream stream) {
-  launch_pipeline<SquareTile>(call, 1, call.K, stream);
+  launch_pipeline<SquareTile>(call, {1, call.K}, stream);
 }
 
 void gemm_cp_async_wide(const GemmCall<float, float>& call, Stream stream) {
-  launch_pipeline<WideTile>(call, 1, call.K, stream);
+  launch_pipeline<WideTile>(call, {1, call.K}, stream);
 }
 
-void gemm_cp_async_slices(const GemmCall<float, float>& call, int slices, int64_t slice_depth, Stream stream) {
-  launch_pipeline<SquareTile>(call, slices, slice_depth, stream);
+void gemm_cp_async_slices(const GemmCall<float, float>& call, const Slices& slices, Stream stream) {
+  launch_pipeline<SquareTile>(call, slices, stream);
 }
 
 }  // namespace weft::WEFT_TARGET

@@ -200,6 +200,7 @@ constexpr Needs kHopperStore = {.exact_capability = 90,
                                 .dtypes = 1u << static_cast<unsigned>(DType::bf16),
                                 .takes = for_copy_engine_both_ways,
                                 .alignment = 16};
+constexpr Needs kSplitK = {.min_capability = 80, .dtypes = kFloats};
 
 constexpr Rung kRungs[] = {
     {"naive", "A thread an element, down the columns, its operands read from global memory: the formula as written.",
@@ -277,7 +278,8 @@ constexpr Rung kRungs[] = {
      "engine they leave while the next tile is multiplied.",
      kHopperStore, launch_rung<gemm_tma_store>},
     {"split-k", "A thin y has too few tiles for a GPU; slices of K are summed side by side and added in a fixed order.",
-     kCpAsync, launch_rung<gemm_split_k>, gemm_split_k_workspace},
+     kSplitK, launch_rung<gemm_split_k<float, float>, gemm_split_k<bfloat16, bfloat16>, gemm_split_k<bfloat16, float>>,
+     gemm_split_k_workspace},
 };
 
 /// A rung's place in kRungs, by its name, so that the choice below does not depend on their order.
@@ -295,19 +297,6 @@ constexpr int64_t kTilesToFill = 96;
 // A slice writes and reads 8 bytes for each of its sums: it should have some multiplications to show for it.
 constexpr int64_t kDeepEnoughToSplit = 512;
 
-// float32 on a GPU. Without cp.async (before sm_80) the warp tile is the last.
-int choose_float32(const Problem& problem, int capability, bool has_workspace) {
-  const int64_t M = problem.extents[Gemm::M], N = problem.extents[Gemm::N], K = problem.extents[Gemm::K];
-  const bool has_cp_async = capability >= 80;
-  const int64_t tiles = ceil_div(M, 128) * ceil_div(N, 128);
-  if (tiles < kTilesToFill && has_cp_async && has_workspace && K >= kDeepEnoughToSplit) return rung("split-k");
-  if (std::min(M, N) < kFewestForTile) return rung("coalesced");
-  if (tiles < kTilesToFill) return rung("register-tile-2d");
-  if (!has_cp_async) return rung("warp-tile");
-  // The wide tile where it, too, gives each SM several blocks, so that the last of them leave few SMs idle.
-  return N % 256 == 0 && tiles >= 8 * kTilesToFill ? rung("cp-async-wide") : rung("cp-async");
-}
-
 // Pairs of blocks pay where there are tiles of 256 x 256 for most of a Hopper GPU's 132 multiprocessors; fewer tiles
 // are spread over more blocks of 128 x 128. Not measured: the tuner's table has the last word.
 constexpr int64_t kFewestPairs = 48;
@@ -318,13 +307,26 @@ int choose_hopper(const Problem& problem) {
   return for_copy_engine_both_ways(problem) ? rung("tma-store") : rung("cluster-multicast");
 }
 
-int choose_gemm(const Problem& problem, int capability) {
-  const auto* e = problem.extents;
+// Without cp.async (before sm_80) neither split-k nor the tensor cores' rungs can run.
+int choose(const Problem& problem, int capability, bool has_workspace) {
+  const int64_t M = problem.extents[Gemm::M], N = problem.extents[Gemm::N], K = problem.extents[Gemm::K];
+  const bool tiny = std::min(M, N) < kFewestForTile;
+  // On simt what needs the fewest changes of threads is the fastest.
+  if (capability == 0) return tiny ? rung("coalesced") : rung("register-tile-2d");
+  const bool has_cp_async = capability >= 80;
+  const int64_t tiles = ceil_div(M, 128) * ceil_div(N, 128);
+  if (tiles < kTilesToFill && has_cp_async && has_workspace && K >= kDeepEnoughToSplit) return rung("split-k");
   if (capability == 90 && for_copy_engine(problem)) return choose_hopper(problem);
-  if (capability >= 80 && for_tensor_cores(problem)) return rung("mma-multistage");
-  if (capability != 0 && problem.dtype == DType::f32) return choose_float32(problem, capability, true);
-  // On simt what needs the fewest changes of threads is the fastest; without tensor cores bfloat16 has no more rungs.
-  return std::min(e[Gemm::M], e[Gemm::N]) < kFewestForTile ? rung("coalesced") : rung("register-tile-2d");
+  if (has_cp_async && for_tensor_cores(problem)) return rung("mma-multistage");
+  if (tiny) return rung("coalesced");
+  if (tiles < kTilesToFill || problem.dtype == DType::bf16) return rung("register-tile-2d");
+  if (!has_cp_async) return rung("warp-tile");
+  // The wide tile where it, too, gives each SM several blocks, so that the last of them leave few SMs idle.
+  return N % 256 == 0 && tiles >= 8 * kTilesToFill ? rung("cp-async-wide") : rung("cp-async");
+}
+
+int choose_gemm(const Problem& problem, int capability) {
+  return choose(problem, capability, true);
 }
 
 }  // namespace
@@ -378,7 +380,7 @@ void gemm_best(const GemmCall<T, Out>& call, Stream stream) {
            (candidate.needs.alignment == 1 || aligned({call.a, call.b, call.bias, call.residual, call.y}));
   };
   int picked = pick_rung(gemm, problem, capability);
-  if (problem.dtype == DType::f32 && !usable(kRungs[picked])) picked = choose_float32(problem, capability, false);
+  if (!usable(kRungs[picked])) picked = choose(problem, capability, false);
   while (picked > 0 && !usable(kRungs[picked])) --picked;  // the ladder's first takes everything
   kRungs[picked].launch(problem, operands, nullptr, stream);
 }

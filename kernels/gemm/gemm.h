@@ -84,12 +84,9 @@ template <class T, class Out>
 void gemm_mma_sync(const GemmCall<T, Out>& call, Stream stream);
 template <class T, class Out>
 void gemm_mma_multistage(const GemmCall<T, Out>& call, Stream stream);
-void gemm_split_k(const GemmCall<float, float>& call, void* workspace, Stream stream);
+template <class T, class Out>
+void gemm_split_k(const GemmCall<T, Out>& call, void* workspace, Stream stream);
 int64_t gemm_split_k_workspace(const Problem& problem);
-
-/// gemm_cp_async for each of `slices` slices of K, `slice_depth` (a multiple of 16) deep: slice s is a product of its
-/// own and goes to y + s M ldy.
-void gemm_cp_async_slices(const GemmCall<float, float>& call, int slices, int64_t slice_depth, Stream stream);
 
 template <class Out>
 void gemm_wgmma_tma(const GemmCall<__nv_bfloat16, Out>& call, Stream stream);

@@ -106,14 +106,15 @@ inline constexpr Problem kGemmProblems[] = {
                   .note = "strided by 16 bytes of float, 8 of bfloat16"}),
     gemm_problem(
         {.M = 70, .N = 129, .K = 67, .residual = true, .tf32 = true, .lda = 69, .ldb = 131, .ldy = 130, .beta = 1}),
-    gemm_problem({.M = 1, .N = 130, .K = 200, .trans_b = true, .bias = true, .note = "one row"}),
-    gemm_problem({.M = 130, .N = 1, .K = 200, .trans_a = true, .bias = true, .note = "one column"}),
-    gemm_problem({.M = 9, .N = 8, .K = 1000, .trans_a = true, .relu = true, .note = "long sums"}),
+    gemm_problem({.M = 129, .N = 260, .K = 35, .bias = true, .note = "ragged, over several tiles"}),
+    gemm_problem({.M = 1, .N = 130, .K = 100, .trans_b = true, .bias = true, .note = "one row"}),
+    gemm_problem({.M = 130, .N = 1, .K = 100, .trans_a = true, .bias = true, .note = "one column"}),
+    gemm_problem({.M = 9, .N = 8, .K = 600, .trans_a = true, .relu = true, .note = "long sums"}),
     gemm_problem({.M = 200, .N = 70, .K = 1, .note = "outer product"}),
-    gemm_problem({.M = 16, .N = 1000, .K = 512, .trans_b = true, .bias = true, .note = "resnet18 fc, forward"}),
-    gemm_problem({.M = 16, .N = 512, .K = 100, .note = "resnet18 fc of 100 classes, backward data"}),
-    gemm_problem({.M = 100, .N = 512, .K = 16, .trans_a = true, .note = "resnet18 fc of 100 classes, backward weight"}),
-    gemm_problem({.M = 196, .N = 128, .K = 288, .trans_b = true, .note = "a 3x3 convolution's columns and filters"}),
+    gemm_problem({.M = 16, .N = 10, .K = 512, .trans_b = true, .bias = true, .note = "resnet18 fc, forward"}),
+    gemm_problem({.M = 16, .N = 512, .K = 10, .note = "resnet18 fc, backward data"}),
+    gemm_problem({.M = 10, .N = 512, .K = 16, .trans_a = true, .note = "resnet18 fc, backward weight"}),
+    gemm_problem({.M = 49, .N = 64, .K = 288, .trans_b = true, .note = "a 3x3 convolution's columns and filters"}),
 };
 
 }  // namespace weft::WEFT_TARGET

@@ -2,6 +2,8 @@
 
 #include "kernels/gemm/split_k.h"
 
+#include <type_traits>
+
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/tile.h"
 #include "kernels/launch.h"
@@ -30,9 +32,9 @@ __global__ void gemm_add_slices_kernel(GemmCall<T, Out> call, const float* __res
   store_sums<4>(call, m, n, epilogue_is_aligned<4>(call), total);
 }
 
-// The tiles that the slices are computed with: gemm_cp_async_slices'.
+// Both rungs that compute slices have tiles of 128 x 128; cp.async's are 16 deep, mma's 32 and 16.
 Slices slices_of_call(int64_t M, int64_t N, int64_t K) {
-  return slices_of(M, N, K, 128, 128, 16);
+  return slices_of(M, N, K, 128, 128, 32);
 }
 
 }  // namespace
@@ -48,24 +50,38 @@ template void gemm_add_slices(const GemmCall<float, float>&, const float*, int, 
 template void gemm_add_slices(const GemmCall<bfloat16, bfloat16>&, const float*, int, Stream);
 template void gemm_add_slices(const GemmCall<bfloat16, float>&, const float*, int, Stream);
 
-void gemm_split_k(const GemmCall<float, float>& call, void* workspace, Stream stream) {
+// float32 goes through the multipliers of rung 8, bfloat16 and TF32 through the tensor cores of rung 10.
+template <class T, class Out>
+void gemm_split_k(const GemmCall<T, Out>& call, void* workspace, Stream stream) {
   const Slices slices = slices_of_call(call.M, call.N, call.K);
-  if (slices.count == 1) return gemm_cp_async(call, stream);
-  auto* const sums = static_cast<float*>(workspace);
-  gemm_cp_async_slices({.a = call.a,
-                        .b = call.b,
-                        .y = sums,
-                        .M = call.M,
-                        .N = call.N,
-                        .K = call.K,
-                        .lda = call.lda,
-                        .ldb = call.ldb,
-                        .ldy = slice_pitch(call.N),
-                        .trans_a = call.trans_a,
-                        .trans_b = call.trans_b},
-                       slices.count, slices.depth, stream);
-  gemm_add_slices(call, sums, slices.count, stream);
+  const bool whole = slices.count == 1;
+  const GemmCall<T, float> sums = {.a = call.a,
+                                   .b = call.b,
+                                   .y = static_cast<float*>(workspace),
+                                   .M = call.M,
+                                   .N = call.N,
+                                   .K = call.K,
+                                   .lda = call.lda,
+                                   .ldb = call.ldb,
+                                   .ldy = slice_pitch(call.N),
+                                   .trans_a = call.trans_a,
+                                   .trans_b = call.trans_b,
+                                   .tf32 = call.tf32};
+  if constexpr (std::is_same_v<T, float>) {
+    if (!call.tf32) {
+      if (whole) return gemm_cp_async(call, stream);
+      gemm_cp_async_slices(sums, slices, stream);
+      return gemm_add_slices(call, sums.y, slices.count, stream);
+    }
+  }
+  if (whole) return gemm_mma_multistage(call, stream);
+  gemm_mma_multistage_slices(sums, slices, stream);
+  gemm_add_slices(call, sums.y, slices.count, stream);
 }
+
+template void gemm_split_k(const GemmCall<float, float>&, void*, Stream);
+template void gemm_split_k(const GemmCall<bfloat16, bfloat16>&, void*, Stream);
+template void gemm_split_k(const GemmCall<bfloat16, float>&, void*, Stream);
 
 int64_t gemm_split_k_workspace(const Problem& problem) {
   using extents::Gemm;

@@ -25,6 +25,19 @@ inline Slices slices_of(int64_t M, int64_t N, int64_t K, int block_m, int block_
   return {static_cast<int>(ceil_div(K, depth)), depth};
 }
 
+/// For a kernel whose blockIdx.y counts slices: the product that this block's slice is by itself. Its K is the slice's,
+/// and its y is where its sums go, blockIdx.y M ldy further on. depth is Slices::depth, or K for a call that is not
+/// cut.
+template <class T, class Out>
+__device__ __forceinline__ GemmCall<T, Out> slice_of(GemmCall<T, Out> call, int64_t depth) {
+  const int64_t first = blockIdx.y * depth;
+  call.a += first * (call.trans_a ? call.lda : 1);
+  call.b += first * (call.trans_b ? 1 : call.ldb);
+  call.y += blockIdx.y * call.M * call.ldy;
+  call.K = call.K - first < depth ? call.K - first : depth;
+  return call;
+}
+
 /// Elements from row to row of a slice's sums, (M, N) floats: rows of whole 16 bytes.
 inline int64_t slice_pitch(int64_t N) {
   return ceil_div(N, 4) * 4;
@@ -34,6 +47,11 @@ inline int64_t slice_pitch(int64_t N) {
 inline int64_t slices_bytes(const Slices& slices, int64_t M, int64_t N) {
   return slices.count == 1 ? 0 : slices.count * M * slice_pitch(N) * static_cast<int64_t>(sizeof(float));
 }
+
+/// The rungs of these names for each slice: float sums to y + s M ldy, no epilogue.
+void gemm_cp_async_slices(const GemmCall<float, float>& call, const Slices& slices, Stream stream);
+template <class T>
+void gemm_mma_multistage_slices(const GemmCall<T, float>& call, const Slices& slices, Stream stream);
 
 /// y from the sums of the slices, added in the order of the slices, through the epilogue. `sums` is float (slices, M,
 /// slice_pitch(N)), 16-byte aligned.

@@ -22,14 +22,14 @@ struct WarpTiling {
   static_assert(kThreads <= 1024);
 };
 
-/// This thread's first row and column within the block's tile.
+/// A thread's first row and column within the block's tile.
 struct ThreadOrigin {
   int m, n;
 };
 template <class Tile>
-__device__ __forceinline__ ThreadOrigin thread_origin() {
+__host__ __device__ __forceinline__ ThreadOrigin thread_origin(int thread) {
   static_assert(Tile::kLanesM == 8 && Tile::kLanesN == 4, "the bits of a lane's number are dealt out for 8 x 4");
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int warp = thread / 32, lane = thread % 32;
   // Bits 0 and 2 of the lane count columns, bits 1, 3 and 4 rows.
   const int lane_n = (lane & 1) | (lane >> 1 & 2), lane_m = (lane >> 1 & 1) | (lane >> 2 & 6);
   return {warp / Tile::kWarpsN * Tile::kWarpM + lane_m * 4, warp % Tile::kWarpsN * Tile::kWarpN + lane_n * 4};

@@ -81,6 +81,54 @@ TEST_CASE("harness: a changed input is seen") {
          }).empty());
 }
 
+// The same op with y's rows, 10 of 10, a pitch of 12 apart, and x's of 11.
+
+Signature strided_signature(const Problem& problem) {
+  Signature signature{
+      2, {{"x", Role::input, problem.dtype, 2, {10, 10}}, {"y", Role::output, problem.dtype, 2, {10, 10}}}};
+  signature.operands[0].row_pitch = 11;
+  signature.operands[1].row_pitch = 12;
+  return signature;
+}
+
+std::vector<std::string> strided_verdict(void (*launch)(const Problem&, void* const*, void*, Stream)) {
+  Op op = twice_op();
+  op.signature = strided_signature;
+  const Problem problem{};
+  const auto operands = draw_operands({}, op, problem, Draw::random, true);
+  const Outcome outcome =
+      run_rung({simt::target()}, {"synthetic", "", {}, launch}, problem, op.signature(problem), operands);
+  auto lines = compare(op, problem, op.signature(problem), evaluate(op, problem, operands), outcome, false);
+  lines.insert(lines.end(), outcome.complaints.begin(), outcome.complaints.end());
+  return lines;
+}
+
+void twice_strided(void* const* operands) {
+  for (int i = 0; i < 10; ++i)
+    for (int j = 0; j < 10; ++j)
+      static_cast<float*>(operands[1])[i * 12 + j] = 2 * static_cast<const float*>(operands[0])[i * 11 + j] + 1;
+}
+
+TEST_CASE("harness: operands with a row pitch, and what lies between their rows") {
+  CHECK(strided_verdict([](const Problem&, void* const* o, void*, Stream) { twice_strided(o); }).empty());
+  // Rows taken for dense.
+  CHECK(!strided_verdict([](const Problem&, void* const* o, void*, Stream) { twice(o, kCount); }).empty());
+  // A write between two rows, of the output and of the input.
+  CHECK(strided_verdict([](const Problem&, void* const* o, void*, Stream) {
+          twice_strided(o);
+          static_cast<float*>(o[1])[3 * 12 + 10] = 0;
+        }) == std::vector<std::string>{"wrote between the rows of y"});
+  CHECK(strided_verdict([](const Problem&, void* const* o, void*, Stream) {
+          twice_strided(o);
+          static_cast<float*>(o[0])[9 * 11 - 1] = 0;
+        }) == std::vector<std::string>{"wrote between the rows of x"});
+  // What is read there is NaN.
+  CHECK(!strided_verdict([](const Problem&, void* const* o, void*, Stream) {
+           twice_strided(o);
+           static_cast<float*>(o[1])[0] += 0 * static_cast<const float*>(o[0])[10];
+         }).empty());
+}
+
 TEST_CASE("harness: an exception is seen") {
   CHECK(!verdict([](const Problem&, void* const* o, void*, Stream) {
            twice(o, kCount);
