@@ -8,7 +8,7 @@
 #include "kernels/ptx/cluster.h"
 #include "kernels/ptx/fence.h"
 #include "kernels/ptx/mbarrier.h"
-#include "ptx_test.h"
+#include "tests/kernels/ptx_test.h"
 
 namespace weft::simt {
 namespace {

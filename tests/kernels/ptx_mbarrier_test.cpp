@@ -9,7 +9,7 @@
 #include "kernels/launch.h"
 #include "kernels/ptx/fence.h"
 #include "kernels/ptx/mbarrier.h"
-#include "ptx_test.h"
+#include "tests/kernels/ptx_test.h"
 
 namespace weft::simt {
 namespace {

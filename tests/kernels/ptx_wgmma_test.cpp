@@ -11,7 +11,7 @@
 #include "kernels/ptx/cluster.h"
 #include "kernels/ptx/fence.h"
 #include "kernels/ptx/wgmma.h"
-#include "ptx_test.h"
+#include "tests/kernels/ptx_test.h"
 
 namespace weft::simt {
 namespace {
