@@ -176,11 +176,12 @@ std::string to_markdown(const Report& report) {
       if (row.op != op) continue;
       const std::string who = row.algorithm.empty() ? row.who : fmt::format("{} ({})", row.who, row.algorithm);
       if (!row.fault.empty()) {
-        text += fmt::format("| {} | {} {} | {} | **{}** | | | | | |\n", row.arithmetic, row.note, row.shape, who, row.fault);
+        text += fmt::format("| {} | {} {} | {} | **{}** | | | | | |\n", row.arithmetic, row.note, row.shape, who,
+                            row.fault);
         continue;
       }
-      text += fmt::format("| {} | {} {} | {} | {} ({} to {}) | {:.3g} | {:.3g} | {} | {} | {} |\n", row.arithmetic, row.note,
-                          row.shape, who, time_text(row.seconds), time_text(row.low), time_text(row.high),
+      text += fmt::format("| {} | {} {} | {} | {} ({} to {}) | {:.3g} | {:.3g} | {} | {} | {} |\n", row.arithmetic,
+                          row.note, row.shape, who, time_text(row.seconds), time_text(row.low), time_text(row.high),
                           row.flops / row.seconds * 1e-12, row.bytes / row.seconds * 1e-9,
                           percent_text(row.ceiling_share), ratio_text(row.peer_ratio), error_text(row));
     }

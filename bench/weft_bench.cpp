@@ -4,7 +4,8 @@
 //   f32,bf16]
 //              [--out FOLDER] [--tune FILE] [Google Benchmark's own flags]
 //   weft_bench --rungs                  lists all rungs
-//   weft_bench --from FILE --out FOLDER makes table and charts of an earlier run's JSON again; without --out its summary
+//   weft_bench --from FILE --out FOLDER makes table and charts of an earlier run's JSON again; without --out its
+//   summary
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
@@ -117,8 +118,9 @@ void describe(const Options& options) {
   const Place place = make_place(options.device);
   std::vector<std::string> said;
   const auto peers = open_peers(place, said);
-  fmt::print("{}: {}\n{}\nhost: {}; weft {}, {}\n", place.name, place.has_rungs ? place.target->describe(place.index) : processor(),
-             versions_text(place), processor(), version(), timestamp());
+  fmt::print("{}: {}\n{}\nhost: {}; weft {}, {}\n", place.name,
+             place.has_rungs ? place.target->describe(place.index) : processor(), versions_text(place), processor(),
+             version(), timestamp());
   for (const auto& peer : peers) fmt::print("beside {}\n", peer->name());
   for (const std::string& line : said) fmt::print("{}\n", line);
 }
@@ -192,7 +194,9 @@ int main(int argc, char** argv) {
   app.add_option("--out", options.out, "Folder for NAME.json, NAME.md and the charts");
   app.add_option("--name", options.name, "Of those files")->capture_default_str();
   app.add_option("--tune", options.tune, "Write the fastest rung of each call to this file, for kernels/tuned/");
-  app.add_option("--from", options.from, "Make the tables and charts of this JSON file again, or without --out print its summary; measure nothing");
+  app.add_option(
+      "--from", options.from,
+      "Make the tables and charts of this JSON file again, or without --out print its summary; measure nothing");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,5 +1,6 @@
 #pragma once
-// WEFT_SIMT_ASAN is 1 where AddressSanitizer watches, else 0. Include this before asking: an undefined macro counts as 0.
+// WEFT_SIMT_ASAN is 1 where AddressSanitizer watches, else 0. Include this before asking: an undefined macro counts as
+// 0.
 
 #if defined(__SANITIZE_ADDRESS__)
 #define WEFT_SIMT_ASAN 1

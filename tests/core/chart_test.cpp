@@ -29,8 +29,9 @@ Chart rising() {
 
 TEST_CASE("chart: the script holds every finite point, quoted texts and the axes") {
   const std::string script = script_of(rising());
-  for (const char* part : {"set title 'It''s a \"test\" of a_b' noenhanced", "set xlabel 'learning rate'", "set ylabel 'loss'",
-                           "set logscale x", "0.001 2\n0.1 1\nEOD", "title 'seen'", "with points", "notitle"})
+  for (const char* part :
+       {"set title 'It''s a \"test\" of a_b' noenhanced", "set xlabel 'learning rate'", "set ylabel 'loss'",
+        "set logscale x", "0.001 2\n0.1 1\nEOD", "title 'seen'", "with points", "notitle"})
     CHECK_MESSAGE(script.find(part) != std::string::npos, part);
   CHECK(script.find("nan") == std::string::npos);
   CHECK(script.find("logscale y") == std::string::npos);
@@ -40,7 +41,10 @@ TEST_CASE("chart: the script holds every finite point, quoted texts and the axes
 }
 
 TEST_CASE("chart: bars say their categories and values; one that is not known is left out") {
-  const BarChart bars{.title = "bars", .y_label = "GB/s", .categories = {"one", "two"}, .series = {{"ours", {1, 2.5}}, {"theirs", {std::nan(""), 3}}}};
+  const BarChart bars{.title = "bars",
+                      .y_label = "GB/s",
+                      .categories = {"one", "two"},
+                      .series = {{"ours", {1, 2.5}}, {"theirs", {std::nan(""), 3}}}};
   const std::string script = script_of(bars);
   CHECK(script.find("\"one\" 1 NaN\n\"two\" 2.5 3\nEOD") != std::string::npos);
   CHECK(script.find("title 'theirs'") != std::string::npos);
@@ -50,7 +54,8 @@ TEST_CASE("chart: nothing to draw is an error that names the chart") {
   Chart chart = rising();
   chart.series = {{"empty", {{0, std::nan("")}}}};
   CHECK(error_of([&] { script_of(chart); }) == "chart: \"It's a \"test\" of a_b\" has no point to draw");
-  CHECK(error_of([] { script_of(BarChart{.title = "none", .y_label = "", .categories = {}, .series = {}}); }) == "chart: \"none\" has no bar to draw");
+  CHECK(error_of([] { script_of(BarChart{.title = "none", .y_label = "", .categories = {}, .series = {}}); }) ==
+        "chart: \"none\" has no bar to draw");
 }
 
 TEST_CASE("chart: PNG and SVG files of the size that was asked for") {
@@ -66,13 +71,15 @@ TEST_CASE("chart: PNG and SVG files of the size that was asked for") {
   CHECK(png.substr(16, 8) == std::string("\0\0\1\x40\0\0\0\xC8", 8));  // 320 x 200
   draw(rising(), folder / "a.svg");
   const std::string svg = text_of(folder / "a.svg");
-  for (const char* part : {"<svg", "learning rate", "loss", "seen", "It's a"}) CHECK_MESSAGE(svg.find(part) != std::string::npos, part);
+  for (const char* part : {"<svg", "learning rate", "loss", "seen", "It's a"})
+    CHECK_MESSAGE(svg.find(part) != std::string::npos, part);
   CHECK(folder.names().size() == 2);
 }
 
 TEST_CASE("chart: another ending, a folder that is not there and a missing gnuplot are one line each") {
   const TemporaryFolder folder;
-  CHECK(error_of([&] { draw(rising(), folder / "a.pdf"); }).find("ends neither in .png nor in .svg") != std::string::npos);
+  CHECK(error_of([&] { draw(rising(), folder / "a.pdf"); }).find("ends neither in .png nor in .svg") !=
+        std::string::npos);
   if (can_draw()) {
     const std::string unwritable = error_of([&] { draw(rising(), folder / "none/a.png"); });
     CHECK(unwritable.find("none/a.png") != std::string::npos);
