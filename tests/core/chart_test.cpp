@@ -85,7 +85,8 @@ TEST_CASE("chart: another ending, a folder that is not there and a missing gnupl
     CHECK(unwritable.find("none/a.png") != std::string::npos);
     CHECK(folder.names().empty());
   }
-  const std::string path = std::getenv("PATH");
+  const char* const before = std::getenv("PATH");
+  const std::string path = before == nullptr ? "" : before;
   setenv("PATH", folder.path().c_str(), 1);
   CHECK(!can_draw());
   CHECK(error_of([&] { draw(rising(), folder / "a.png"); }).find("apt-get install gnuplot-nox") != std::string::npos);

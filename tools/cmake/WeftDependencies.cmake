@@ -12,7 +12,8 @@ if(WEFT_STATIC)
   set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)
   set(CMAKE_INSTALL_RPATH "$ORIGIN")
   # The older kind of entry holds for the libraries' own dependencies too.
-  add_link_options(-s -Wl,--disable-new-dtags)
+  # Symbols stay: the SIMT machine finds the shared variables of a kernel by them.
+  add_link_options(-Wl,--strip-debug -Wl,--disable-new-dtags)
 endif()
 
 # weft_carry(FILE NAME) copies a shared library into the programs' folder under NAME; weft_carry_target(TARGET) one that a
