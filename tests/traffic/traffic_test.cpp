@@ -1,0 +1,129 @@
+// The bytes that each rung of the memory-bound ladders moves, counted: the last rung's are the catalogue's minimum
+// (Op::bytes) within 2%. kernels/simt/traffic/README.md says what counts as a byte.
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "kernels/simt/traffic/counter.h"
+#include "kernels/targets.h"
+#include "tests/kernels/harness.h"
+
+namespace weft::test {
+namespace {
+
+constexpr double kTolerance = 0.02;
+
+/// A call large enough that edges do not matter: ragged ends, and what is per row, channel or block.
+struct TrafficCase {
+  const char* op;
+  Problem problem;
+};
+
+constexpr int kF32 = static_cast<int>(DType::f32), kBf16 = static_cast<int>(DType::bf16),
+              kU8 = static_cast<int>(DType::u8);
+constexpr TrafficCase kCases[] = {
+    {"relu", {{100003}}},
+    {"relu_backward", {{100003}}},
+    {"add", {{100003}}},
+    {"fill", {{100003}, {0.5}}},
+    {"scale", {{100003}, {0.5}}},
+    {"sum", {{100003}}},
+    {"cast", {{100003, kF32, kBf16}}},
+    {"cast", {{100003, kBf16, kF32}}},
+    {"cast", {{100003, kU8, kF32}}},
+    {"dropout", {{100003, 7, 1, 2}, {0.5}}},
+    {"dropout_backward", {{100003, 7, 1, 2}, {0.5}}},
+    {"sgd_step", {{100003, 1}, {0.1, 0.9, 1e-4}}},
+    {"cross_entropy", {{64, 1000}}},
+    {"cross_entropy_backward", {{64, 1000}}},
+};
+
+struct Counted {
+  double bytes = 0, sector_bytes = 0;
+  std::string by_operand;
+};
+
+/// Runs the rung with its operands and its workspace watched.
+Counted count(const Op& op, const Rung& rung, const Problem& problem) {
+  const Signature signature = op.signature(problem);
+  const std::vector<Values> values = draw_operands(simt::target().catalogue(), op, problem, Draw::random, true);
+  constexpr std::size_t kAlign = 128;
+  std::vector<Bytes> buffers;
+  std::vector<simt::WatchedRange> ranges;
+  std::vector<std::string> names;
+  void* pointers[kMaxOperands] = {};
+  const auto place = [&](const char* name, const Bytes& contents) {
+    Bytes& buffer = buffers.emplace_back(contents.size() + kAlign);
+    const std::size_t misaligned = reinterpret_cast<std::uintptr_t>(buffer.data()) % kAlign;
+    std::byte* const begin = buffer.data() + (kAlign - misaligned) % kAlign;
+    std::copy(contents.begin(), contents.end(), begin);
+    ranges.push_back({begin, contents.size()});
+    names.emplace_back(name);
+    return static_cast<void*>(begin);
+  };
+  for (int i = 0; i < signature.count; ++i)
+    if (signature.operands[i].present)
+      pointers[i] = place(signature.operands[i].name, encode(signature.operands[i].dtype, values[i]));
+  const std::int64_t workspace_bytes = rung.workspace_bytes ? rung.workspace_bytes(problem) : 0;
+  void* const workspace = workspace_bytes > 0 ? place("workspace", Bytes(workspace_bytes)) : nullptr;
+
+  simt::TrafficWatch watch(ranges);
+  rung.launch(problem, pointers, workspace, nullptr);
+  const simt::TrafficByPlace traffic = watch.stop();
+
+  Counted counted;
+  std::vector<simt::Traffic> loads(ranges.size()), stores(ranges.size());
+  for (const auto& [where, moved] : traffic) (where.store ? stores : loads)[where.range] += moved;
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    counted.bytes += static_cast<double>(loads[i].bytes + stores[i].bytes);
+    counted.sector_bytes += 32.0 * static_cast<double>(loads[i].sectors + stores[i].sectors);
+    if (loads[i].bytes > 0) counted.by_operand += fmt::format("  {} {}", names[i], loads[i].bytes);
+    if (stores[i].bytes > 0) counted.by_operand += fmt::format("  ->{} {}", names[i], stores[i].bytes);
+  }
+  return counted;
+}
+
+/// True where WEFT_OPS is not set or lists `name`, as in the catalogue's test.
+bool selected(const char* name) {
+  const char* list = std::getenv("WEFT_OPS");
+  return list == nullptr || (std::string(",") + list + ",").find(std::string(",") + name + ",") != std::string::npos;
+}
+
+TEST_CASE("traffic: the last rung of each memory-bound ladder moves the fewest bytes, within 2%") {
+  const Catalogue catalogue = simt::target().catalogue();
+  fmt::print("{:<26}{:<26}{:<5}{:>11}{:>9}{:>9}  loaded, ->stored\n", "op", "rung", "type", "minimum", "bytes",
+             "sectors");
+  for (const TrafficCase& test : kCases) {
+    const Op* op = find_op(catalogue, test.op);
+    REQUIRE_MESSAGE(op != nullptr, std::string(test.op), " is not in the catalogue");
+    if (!selected(test.op)) continue;
+    for (const DType type : {DType::f32, DType::bf16}) {
+      Problem problem = test.problem;
+      problem.dtype = type;
+      if (type == DType::bf16 && std::strcmp(test.op, "cast") == 0) continue;  // names its types itself
+      const double minimum = op->bytes(problem);
+      for (const Rung& rung : op->rungs) {
+        if (!can_run(rung, problem, 0)) continue;
+        const Counted counted = count(*op, rung, problem);
+        const double ratio = counted.bytes / minimum;
+        fmt::print("{:<26}{:<26}{:<5}{:>11.0f}{:>9.3f}{:>9.3f}{}\n", op->name, rung.name, name_of(type), minimum, ratio,
+                   counted.sector_bytes / minimum, counted.by_operand);
+        if (&rung != &op->rungs.back()) continue;
+        char text[256];
+        CHECK_MESSAGE(std::fabs(ratio - 1) <= kTolerance, std::string(op->name), "/", std::string(rung.name), " ",
+                      std::string(name_of(type)), " ", std::string(describe(*op, problem, text, sizeof text)),
+                      " moves ", counted.bytes, " bytes, and ", minimum, " would do");
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace weft::test
