@@ -25,7 +25,8 @@ ValueId gemm(Graph& graph, const std::string& name, ValueId a, ValueId b, ValueI
 ValueId conv2d(Graph& graph, const std::string& name, ValueId x, ValueId weight, ValueId bias,
                const Conv2dOptions& options);
 ValueId bias_add(Graph& graph, const std::string& name, ValueId x, ValueId bias);
-ValueId relu(Graph& graph, const std::string& name, ValueId x);
+/// min(max(x, 0), ceiling). A ceiling of 0 is none; 6 makes ReLU6.
+ValueId relu(Graph& graph, const std::string& name, ValueId x, double ceiling = 0);
 ValueId add(Graph& graph, const std::string& name, ValueId a, ValueId b);
 ValueId max_pool(Graph& graph, const std::string& name, ValueId x, const PoolOptions& options);
 ValueId avg_pool(Graph& graph, const std::string& name, ValueId x, const PoolOptions& options);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "core/op_definitions.h"
 #include "core/ops.h"
@@ -64,7 +65,7 @@ Ids differentiate_bias_add(Graph& graph, NodeId id, std::span<const ValueId> dys
 
 Ids differentiate_relu(Graph& graph, NodeId id, std::span<const ValueId> dys, std::span<const bool>) {
   const Node node = graph.node(id);
-  return {graph.apply(node.name, definition("relu_backward"), {dys[0], node.outputs[0]})};
+  return {graph.apply(node.name, definition("relu_backward"), {dys[0], node.outputs[0]}, node.attributes)};
 }
 
 /// The gradient goes to both as it is.
@@ -107,8 +108,12 @@ ValueId bias_add(Graph& graph, const std::string& name, ValueId x, ValueId bias)
   return graph.apply(name, definition("bias_add"), {x, bias});
 }
 
-ValueId relu(Graph& graph, const std::string& name, ValueId x) {
-  return graph.apply(name, definition("relu"), {x});
+ValueId relu(Graph& graph, const std::string& name, ValueId x, double ceiling) {
+  if (!(ceiling >= 0))
+    fail(fmt::format("{}: relu's ceiling is above 0, or 0 where there is none, not {}", name, ceiling));
+  Attributes attributes;
+  if (ceiling > 0) attributes.set("ceiling", ceiling);
+  return graph.apply(name, definition("relu"), {x}, std::move(attributes));
 }
 
 ValueId add(Graph& graph, const std::string& name, ValueId a, ValueId b) {

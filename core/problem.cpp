@@ -104,6 +104,11 @@ void elements(Problem& problem, const Node&, Values inputs, Values) {
   problem.extents[extents::Elements::n] = inputs[0].shape.elements();
 }
 
+void relu(Problem& problem, const Node& node, Values inputs, Values outputs) {
+  elements(problem, node, inputs, outputs);
+  if (node.attributes.has("ceiling")) problem.scalars[extents::Elements::ceiling] = node.attributes.real("ceiling");
+}
+
 void rows_of_first(Problem& problem, const Node&, Values inputs, Values) {
   rows(problem, inputs[0].shape);
 }
@@ -120,8 +125,8 @@ const std::map<std::string_view, Fill>& table() {
        [](Problem& p, const Node& n, Values i, Values o) { conv(p, n, i[0].shape, o[0].shape, false); }},
       {"bias_add", rows_of_first},
       {"bias_backward", rows_of_first},
-      {"relu", elements},
-      {"relu_backward", elements},
+      {"relu", relu},
+      {"relu_backward", relu},
       {"add", elements},
       {"max_pool", [](Problem& p, const Node& n, Values i, Values o) { pool(p, n, i[0].shape, o[0].shape); }},
       {"max_pool_backward", [](Problem& p, const Node& n, Values i, Values o) { pool(p, n, o[0].shape, i[0].shape); }},

@@ -12,8 +12,8 @@
 //   conv2d_backward_filter     x, dy, dweight                                                  Conv2d
 //   bias_add                   x, bias, y                                                      Rows
 //   bias_backward              dy, dbias                                                       Rows
-//   relu                       x, y                                                            Elements
-//   relu_backward              dy, y, dx                                                       Elements
+//   relu                       x, y                                                            Elements; scalar ceiling
+//   relu_backward              dy, y, dx                                                       Elements; scalar ceiling
 //   add                        a, b, y                                                         Elements
 //   max_pool                   x, y, index (int32: h * W + w of the maximum, first one wins)   Pool
 //   max_pool_backward          dy, index, dx                                                   Pool
@@ -106,9 +106,11 @@ struct Rows {
   enum : int { rows, C, kCount };
 };
 
+/// `ceiling`, of ReLU: y = min(max(x, 0), ceiling), 0 for none; ReLU6 has 6. Its backward lets dy through where 0 < y
+/// and, with a ceiling, y < ceiling (torch's hardtanh_backward).
 struct Elements {
   enum : int { n, kCount };
-  enum : int { value = 0, factor = 0 };
+  enum : int { value = 0, factor = 0, ceiling = 0 };
 };
 
 /// x is (rows, C). Train: biased variance normalises; running_var takes the unbiased one with weight momentum, as torch

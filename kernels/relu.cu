@@ -1,4 +1,5 @@
-// relu: y[i] = max(x[i], 0).   relu_backward: dx[i] = y[i] > 0 ? dy[i] : 0.   All are (n).
+// relu: y[i] = min(max(x[i], 0), ceiling).   relu_backward: dx[i] = 0 < y[i] < ceiling ? dy[i] : 0.   All are (n).
+// A ceiling of 0 stands for none; 6 is the ReLU6 of Krizhevsky, "Convolutional Deep Belief Networks on CIFAR-10", 2010.
 // Forward n flops and 8n bytes in float32, backward n flops and 12n bytes: bound by memory. The floor is one read of
 // each input and one write of the output. The backward takes y rather than x, so that a graph may overwrite x.
 
@@ -14,19 +15,35 @@ namespace {
 
 using extents::Elements;
 
-// Rung 1, scalar. A thread an element: neighbouring threads touch neighbouring addresses, so a warp's request is 4
-// sectors of 32 bytes, but each thread has only 4 bytes in flight. The comparison is written so that NaN passes
-// through.
+// The comparisons are written so that a NaN passes through. What a ceiling costs is one instruction on a value that is
+// in a register already: nothing, where memory is the bound.
 template <class T>
-__global__ void relu_scalar(const T* __restrict__ x, T* __restrict__ y, int64_t n) {
+__device__ T clamped(T x, float ceiling) {
+  const float value = to_float(x);
+  if (value < 0) return from_float<T>(0);
+  return ceiling > 0 && value > ceiling ? from_float<T>(ceiling) : x;
+}
+
+// Where the forward let x through. y was rounded to T, and so is the ceiling that it is compared with.
+template <class T>
+__device__ bool lets_through(T y, float ceiling) {
+  const float value = to_float(y);
+  return value > 0 && !(ceiling > 0 && value >= to_float(from_float<T>(ceiling)));
+}
+
+// Rung 1, scalar. A thread an element: neighbouring threads touch neighbouring addresses, so a warp's request is 4
+// sectors of 32 bytes, but each thread has only 4 bytes in flight.
+template <class T>
+__global__ void relu_scalar(const T* __restrict__ x, T* __restrict__ y, int64_t n, float ceiling) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < n) y[i] = to_float(x[i]) < 0 ? from_float<T>(0) : x[i];
+  if (i < n) y[i] = clamped(x[i], ceiling);
 }
 
 template <class T>
-__global__ void relu_backward_scalar(const T* __restrict__ dy, const T* __restrict__ y, T* __restrict__ dx, int64_t n) {
+__global__ void relu_backward_scalar(const T* __restrict__ dy, const T* __restrict__ y, T* __restrict__ dx, int64_t n,
+                                     float ceiling) {
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < n) dx[i] = to_float(y[i]) > 0 ? dy[i] : from_float<T>(0);
+  if (i < n) dx[i] = lets_through(y[i], ceiling) ? dy[i] : from_float<T>(0);
 }
 
 // Rung 2, float4. The scalar rung issues an instruction for every 4 bytes, and the memory system needs many bytes under
@@ -34,34 +51,32 @@ __global__ void relu_backward_scalar(const T* __restrict__ dy, const T* __restri
 // instructions and of the threads, four times the bytes in flight. The n % 4 elements behind the last whole pack go to
 // the first threads of the grid, one each.
 template <class T>
-__global__ void relu_float4(const T* __restrict__ x, T* __restrict__ y, int64_t n) {
+__global__ void relu_float4(const T* __restrict__ x, T* __restrict__ y, int64_t n, float ceiling) {
   constexpr int kSize = Pack<T>::kSize;
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i < n / kSize) {
     Pack<T> pack = load_pack(x, i);
-    for (T& value : pack.values) value = to_float(value) < 0 ? from_float<T>(0) : value;
+    for (T& value : pack.values) value = clamped(value, ceiling);
     store_pack(y, i, pack);
   }
-  if (i < n % kSize) {
-    const T value = x[n - 1 - i];
-    y[n - 1 - i] = to_float(value) < 0 ? from_float<T>(0) : value;
-  }
+  if (i < n % kSize) y[n - 1 - i] = clamped(x[n - 1 - i], ceiling);
 }
 
 template <class T>
-__global__ void relu_backward_float4(const T* __restrict__ dy, const T* __restrict__ y, T* __restrict__ dx, int64_t n) {
+__global__ void relu_backward_float4(const T* __restrict__ dy, const T* __restrict__ y, T* __restrict__ dx, int64_t n,
+                                     float ceiling) {
   constexpr int kSize = Pack<T>::kSize;
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i < n / kSize) {
     Pack<T> gradient = load_pack(dy, i);
     const Pack<T> value = load_pack(y, i);
     for (int k = 0; k < kSize; ++k)
-      if (!(to_float(value.values[k]) > 0)) gradient.values[k] = from_float<T>(0);
+      if (!lets_through(value.values[k], ceiling)) gradient.values[k] = from_float<T>(0);
     store_pack(dx, i, gradient);
   }
   if (i < n % kSize) {
     const int64_t last = n - 1 - i;
-    dx[last] = to_float(y[last]) > 0 ? dy[last] : from_float<T>(0);
+    dx[last] = lets_through(y[last], ceiling) ? dy[last] : from_float<T>(0);
   }
 }
 
@@ -69,7 +84,7 @@ void launch_relu_scalar(const Problem& problem, void* const* operands, void*, St
   const int64_t n = problem.extents[Elements::n];
   with_type(problem.dtype, [&]<class T>() {
     launch(relu_scalar<T>, {.grid = blocks_for(n, kBlock), .block = kBlock, .stream = stream}, as<const T>(operands[0]),
-           as<T>(operands[1]), n);
+           as<T>(operands[1]), n, problem.scalars[Elements::ceiling]);
   });
 }
 
@@ -77,7 +92,8 @@ void launch_relu_backward_scalar(const Problem& problem, void* const* operands, 
   const int64_t n = problem.extents[Elements::n];
   with_type(problem.dtype, [&]<class T>() {
     launch(relu_backward_scalar<T>, {.grid = blocks_for(n, kBlock), .block = kBlock, .stream = stream},
-           as<const T>(operands[0]), as<const T>(operands[1]), as<T>(operands[2]), n);
+           as<const T>(operands[0]), as<const T>(operands[1]), as<T>(operands[2]), n,
+           problem.scalars[Elements::ceiling]);
   });
 }
 
@@ -87,7 +103,7 @@ void launch_relu_float4(const Problem& problem, void* const* operands, void* wor
   if (!aligned({operands[0], operands[1]})) return launch_relu_scalar(problem, operands, workspace, stream);
   with_type(problem.dtype, [&]<class T>() {
     launch(relu_float4<T>, {.grid = blocks_for(n, kBlock * Pack<T>::kSize), .block = kBlock, .stream = stream},
-           as<const T>(operands[0]), as<T>(operands[1]), n);
+           as<const T>(operands[0]), as<T>(operands[1]), n, problem.scalars[Elements::ceiling]);
   });
 }
 
@@ -97,13 +113,23 @@ void launch_relu_backward_float4(const Problem& problem, void* const* operands, 
     return launch_relu_backward_scalar(problem, operands, workspace, stream);
   with_type(problem.dtype, [&]<class T>() {
     launch(relu_backward_float4<T>, {.grid = blocks_for(n, kBlock * Pack<T>::kSize), .block = kBlock, .stream = stream},
-           as<const T>(operands[0]), as<const T>(operands[1]), as<T>(operands[2]), n);
+           as<const T>(operands[0]), as<const T>(operands[1]), as<T>(operands[2]), n,
+           problem.scalars[Elements::ceiling]);
   });
 }
 
 constexpr const char* kElementExtents[] = {"n"};
-constexpr Problem kProblems[] = {{{1}},  {{2}},  {{3}},   {{7}},   {{31}},   {{33}},
-                                 {{63}}, {{65}}, {{127}}, {{129}}, {{4099}}, {{1 << 16}}};
+constexpr const char* kScalars[] = {"ceiling"};
+constexpr Problem kProblems[] = {{{1}},         {{2}},       {{3}},        {{7}},          {{31}},   {{33}},
+                                 {{63}},        {{65}},      {{127}},      {{129}},        {{4099}}, {{1 << 16}},
+                                 {{31}, {0.5}}, {{65}, {6}}, {{129}, {1}}, {{4099}, {1.5}}};
+
+void check_relu(const char* op, const Problem& p) {
+  require_positive(op, kElementExtents, p);
+  if (!(p.scalars[Elements::ceiling] >= 0))
+    fail(std::string(op) + ": the ceiling is " + std::to_string(p.scalars[Elements::ceiling]) +
+         "; it is above 0, or 0 where there is none");
+}
 
 constexpr Rung kRungs[] = {
     {"scalar", "A thread an element, as the formula says.", {.dtypes = kFloats}, launch_relu_scalar},
@@ -124,16 +150,16 @@ constexpr Rung kBackwardRungs[] = {
 
 const Op relu = {
     .name = "relu",
-    .formula = "y[i] = max(x[i], 0); x, y (n)",
+    .formula = "y[i] = min(max(x[i], 0), ceiling), a ceiling of 0: none; x, y (n)",
     .peer = "cudnn:activation_forward",
     .extent_names = kElementExtents,
-    .scalar_names = {},
+    .scalar_names = kScalars,
     .signature =
         [](const Problem& p) {
           const int64_t n = p.extents[Elements::n];
           return Signature{2, {{"x", Role::input, p.dtype, 1, {n}, Fill::away}, {"y", Role::output, p.dtype, 1, {n}}}};
         },
-    .check = [](const Problem& p) { require_positive("relu", kElementExtents, p); },
+    .check = [](const Problem& p) { check_relu("relu", p); },
     .reference = reference::relu,
     .flops = [](const Problem& p) { return static_cast<double>(p.extents[Elements::n]); },
     .bytes = [](const Problem& p) { return 2 * width(p) * static_cast<double>(p.extents[Elements::n]); },
@@ -145,10 +171,10 @@ const Op relu = {
 
 const Op relu_backward = {
     .name = "relu_backward",
-    .formula = "dx[i] = y[i] > 0 ? dy[i] : 0; dy, y, dx (n)",
+    .formula = "dx[i] = 0 < y[i] < ceiling ? dy[i] : 0; dy, y, dx (n)",
     .peer = "cudnn:activation_backward",
     .extent_names = kElementExtents,
-    .scalar_names = {},
+    .scalar_names = kScalars,
     .signature =
         [](const Problem& p) {
           const int64_t n = p.extents[Elements::n];
@@ -157,7 +183,7 @@ const Op relu_backward = {
                             {"y", Role::input, p.dtype, 1, {n}, Fill::derived},
                             {"dx", Role::output, p.dtype, 1, {n}}}};
         },
-    .check = [](const Problem& p) { require_positive("relu_backward", kElementExtents, p); },
+    .check = [](const Problem& p) { check_relu("relu_backward", p); },
     .reference = reference::relu_backward,
     .flops = [](const Problem& p) { return static_cast<double>(p.extents[Elements::n]); },
     .bytes = [](const Problem& p) { return 3 * width(p) * static_cast<double>(p.extents[Elements::n]); },

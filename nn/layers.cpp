@@ -51,7 +51,7 @@ ValueId BatchNorm2d::forward(Builder& builder, ValueId x) const {
 }
 
 ValueId ReLU::forward(Builder& builder, ValueId x) const {
-  return ops::relu(builder.graph(), builder.path(), x);
+  return ops::relu(builder.graph(), builder.path(), x, ceiling_);
 }
 
 ValueId MaxPool2d::forward(Builder& builder, ValueId x) const {

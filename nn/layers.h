@@ -69,9 +69,14 @@ class BatchNorm2d : public Module {
   double eps_, momentum_;
 };
 
+/// y = min(max(x, 0), ceiling). A ceiling of 0 is none; make<ReLU>(6) is torch's ReLU6.
 class ReLU : public Module {
  public:
+  explicit ReLU(double ceiling = 0) : ceiling_(ceiling) {}
   ValueId forward(Builder& builder, ValueId x) const override;
+
+ private:
+  double ceiling_;
 };
 
 class MaxPool2d : public Module {

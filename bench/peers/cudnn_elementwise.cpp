@@ -38,7 +38,10 @@ using Run = std::function<cudnnStatus_t(int)>;
 Run activation(const Cudnn& cudnn, const Call& call, bool backward) {
   const auto relu = std::make_shared<Handle<cudnnActivationDescriptor_t>>(cudnn.f.cudnnCreateActivationDescriptor,
                                                                           cudnn.f.cudnnDestroyActivationDescriptor);
-  cudnn.check(cudnn.f.cudnnSetActivationDescriptor(relu->get(), CUDNN_ACTIVATION_RELU, CUDNN_PROPAGATE_NAN, 0),
+  const double ceiling = call.problem().scalars[extents::Elements::ceiling];
+  cudnn.check(cudnn.f.cudnnSetActivationDescriptor(relu->get(),
+                                                   ceiling > 0 ? CUDNN_ACTIVATION_CLIPPED_RELU : CUDNN_ACTIVATION_RELU,
+                                                   CUDNN_PROPAGATE_NAN, ceiling),
               "cudnnSetActivationDescriptor");
   const auto t =
       std::make_shared<CudnnTensor>(cudnn, call.problem().dtype, flat(call.problem().extents[extents::Elements::n]));

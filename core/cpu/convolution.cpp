@@ -184,7 +184,7 @@ void lower_conv2d(Compiler& c, const Group& group) {
   const bool has_bias = static_cast<bool>(bias_value);
   dnnl::post_ops ops;
   if (group.add) ops.append_sum(1.0f);
-  if (group.relu) onednn::append_relu(ops);
+  if (group.relu) onednn::append_relu(ops, ceiling_of(c.node(group.relu)));
   const dnnl::primitive_attr attr = step_attributes(ops);
   const auto found = find<dnnl::convolution_forward>(
       c, group.main, shape, has_bias || group.batch_norm,

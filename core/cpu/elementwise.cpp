@@ -17,11 +17,11 @@ desc layout_for(const Compiler& c, ValueId value) {
   return c.stored(value, dense_desc(c.value(value).shape, c.value(value).dtype));
 }
 
-void lower_eltwise(Compiler& c, const Group& group, algorithm how, float alpha) {
+void lower_eltwise(Compiler& c, const Group& group, algorithm how, float alpha, float beta) {
   const Node& node = c.node(group.main);
   const ValueId x_value = input_of(node, 0);
   const desc d = layout_for(c, x_value);
-  const auto pd = onednn::eltwise_forward(c.engine(), how, d, alpha, 0, step_attributes());
+  const auto pd = onednn::eltwise_forward(c.engine(), how, d, alpha, beta, step_attributes());
   WEFT_CHECK(static_cast<bool>(pd), "no elementwise function");
   StepBuilder s(c, group);
   const bool in_place = c.may_overwrite(x_value, group.position);
@@ -34,21 +34,24 @@ void lower_eltwise(Compiler& c, const Group& group, algorithm how, float alpha) 
 }  // namespace
 
 void lower_relu(Compiler& c, const Group& group) {
-  lower_eltwise(c, group, algorithm::eltwise_relu, 0);
+  const float ceiling = ceiling_of(c.node(group.main));
+  lower_eltwise(c, group, ceiling > 0 ? algorithm::eltwise_clip : algorithm::eltwise_relu, 0, ceiling);
 }
 
 void lower_scale(Compiler& c, const Group& group) {
   const double factor = problem_of(c.graph(), c.node(group.main)).scalars[extents::Elements::factor];
-  lower_eltwise(c, group, algorithm::eltwise_linear, static_cast<float>(factor));
+  lower_eltwise(c, group, algorithm::eltwise_linear, static_cast<float>(factor), 0);
 }
 
 void lower_relu_backward(Compiler& c, const Group& group) {
   const Node& node = c.node(group.main);
   const ValueId dy_value = input_of(node, 0), y_value = input_of(node, 1);
   const desc d = layout_for(c, y_value);
-  const auto how = algorithm::eltwise_relu_use_dst_for_bwd;
-  const auto forward = onednn::eltwise_forward(c.engine(), how, d, 0, 0, step_attributes());
-  const auto pd = onednn::eltwise_backward(c.engine(), how, d, 0, 0, forward, step_attributes());
+  const float ceiling = ceiling_of(node);
+  // Of the library's two clips it is the second whose gradient is 0 at the ceiling itself, as torch has it.
+  const auto how = ceiling > 0 ? algorithm::eltwise_clip_v2_use_dst_for_bwd : algorithm::eltwise_relu_use_dst_for_bwd;
+  const auto forward = onednn::eltwise_forward(c.engine(), how, d, 0, ceiling, step_attributes());
+  const auto pd = onednn::eltwise_backward(c.engine(), how, d, 0, ceiling, forward, step_attributes());
   WEFT_CHECK(static_cast<bool>(pd), "no gradient of ReLU");
   StepBuilder s(c, group);
   const dnnl::memory y = s.input(y_value, d), dy = s.input(dy_value, d);
@@ -66,7 +69,7 @@ void lower_add(Compiler& c, const Group& group) {
     std::swap(a, b);
   const desc d = layout_for(c, a);
   dnnl::post_ops ops;
-  if (group.relu) onednn::append_relu(ops);
+  if (group.relu) onednn::append_relu(ops, ceiling_of(c.node(group.relu)));
   const auto pd = onednn::binary(c.engine(), algorithm::binary_add, d, d, d, step_attributes(ops));
   WEFT_CHECK(static_cast<bool>(pd), "no sum of two tensors");
   StepBuilder s(c, group);

@@ -57,8 +57,12 @@ class Matcher {
         y = graph_.node(n).outputs[0];
       }
       group.relu = sole_reader(y, "relu");
-    } else if (name == "batch_norm_train" || name == "batch_norm_eval" || name == "add" || name == "gemm") {
+    } else if (name == "add" || name == "gemm") {
       group.relu = sole_reader(node.outputs[0], "relu");
+    } else if (name == "batch_norm_train" || name == "batch_norm_eval") {
+      // The library's batch norm ends in a ReLU without a ceiling or in none.
+      const NodeId relu = sole_reader(node.outputs[0], "relu");
+      if (relu && ceiling_of(graph_.node(relu)) == 0) group.relu = relu;
     } else if (name == "batch_norm_train_backward") {
       group.relu = relu_backward_before(node);
     } else if (name == "conv2d_backward_filter") {
@@ -136,6 +140,10 @@ std::vector<NodeId> Group::nodes() const {
 
 Fusion fuse(const Graph& graph, bool enabled) {
   return Matcher(graph).run(enabled);
+}
+
+float ceiling_of(const Node& relu) {
+  return relu.attributes.has("ceiling") ? static_cast<float>(relu.attributes.real("ceiling")) : 0.0f;
 }
 
 ValueId input_of(const Node& node, int i) {

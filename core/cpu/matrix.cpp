@@ -31,7 +31,7 @@ void lower_gemm(Compiler& c, const Group& group) {
   const ValueId bias_value = input_of(node, 2);
   const desc bias = bias_value ? dense_desc(dims{1, N}) : desc();
   dnnl::post_ops ops;
-  if (group.relu) onednn::append_relu(ops);
+  if (group.relu) onednn::append_relu(ops, ceiling_of(c.node(group.relu)));
   const auto pd = onednn::matmul(c.engine(), a, b, bias, y, step_attributes(ops));
   if (!pd) fail(node.name + ": oneDNN has no matrix product for this shape");
   StepBuilder s(c, group);

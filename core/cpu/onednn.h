@@ -45,12 +45,13 @@ inline type type_of(const desc& d) {
 #endif
 }
 
-/// Appends y = max(y, 0) to what a primitive does.
-inline void append_relu(dnnl::post_ops& ops) {
+/// Appends y = min(max(y, 0), ceiling) to what a primitive does; a ceiling of 0 is none.
+inline void append_relu(dnnl::post_ops& ops, float ceiling) {
+  const algorithm how = ceiling > 0 ? algorithm::eltwise_clip : algorithm::eltwise_relu;
 #if DNNL_VERSION_MAJOR >= 3
-  ops.append_eltwise(algorithm::eltwise_relu, 0.0f, 0.0f);
+  ops.append_eltwise(how, 0.0f, ceiling);
 #else
-  ops.append_eltwise(1.0f, algorithm::eltwise_relu, 0.0f, 0.0f);
+  ops.append_eltwise(1.0f, how, 0.0f, ceiling);
 #endif
 }
 

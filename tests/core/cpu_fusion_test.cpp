@@ -31,7 +31,8 @@ ValueId norm(Graph& graph, const std::string& name, ValueId x) {
                          graph.state(name + ".running_var", channels));
 }
 
-/// A stem, two residual blocks (the second goes down, with a convolution in its shortcut), a head. `C` channels.
+/// A stem, two residual blocks (the second goes down, with a convolution in its shortcut and a ceiling to its inner
+/// ReLU), a head. `C` channels.
 Graph residual_net(std::int64_t C) {
   Graph graph;
   ValueId x = graph.input("input", {4, 16, 16, 3});
@@ -41,7 +42,8 @@ Graph residual_net(std::int64_t C) {
     const std::string name = fmt::format("layer{}.", stride);
     const std::int64_t K = stride * C;
     const ValueId y =
-        ops::relu(graph, name + "relu1", norm(graph, name + "bn1", conv(graph, name + "conv1", x, K, 3, stride)));
+        ops::relu(graph, name + "relu1", norm(graph, name + "bn1", conv(graph, name + "conv1", x, K, 3, stride)),
+                  stride == 1 ? 0 : 1.5);
     const ValueId z = norm(graph, name + "bn2", conv(graph, name + "conv2", y, K, 3));
     const ValueId shortcut =
         stride == 1 ? x : norm(graph, name + "down.1", conv(graph, name + "down.0", x, K, 1, stride));
@@ -54,14 +56,15 @@ Graph residual_net(std::int64_t C) {
   return graph;
 }
 
-/// Branches of convolutions with bias and ReLU that are concatenated, dropout, flatten and a linear layer with ReLU.
+/// Branches of convolutions with bias and ReLU (of some with a ceiling) that are concatenated, dropout, flatten and a
+/// linear layer with ReLU.
 Graph fire_net(std::int64_t squeeze, std::int64_t expand) {
   Graph graph;
   ValueId x = graph.input("input", {3, 11, 9, 3});
   x = ops::relu(graph, "relu", conv(graph, "conv", x, 16, 3, 2, true));
   x = ops::relu(graph, "squeeze.relu", conv(graph, "squeeze", x, squeeze, 1, 1, true));
   const ValueId a = ops::relu(graph, "expand1.relu", conv(graph, "expand1", x, expand, 1, 1, true)),
-                b = ops::relu(graph, "expand3.relu", conv(graph, "expand3", x, expand, 3, 1, true));
+                b = ops::relu(graph, "expand3.relu", conv(graph, "expand3", x, expand, 3, 1, true), 0.5);
   x = ops::concat(graph, "cat", {a, b});
   x = ops::avg_pool(graph, "pool", x, {.window = {2, 2}, .stride = {2, 2}, .ceil_mode = true});
   x = ops::dropout(graph, "dropout", x, 0.25, 3);
@@ -69,7 +72,7 @@ Graph fire_net(std::int64_t squeeze, std::int64_t expand) {
   x = ops::reshape(graph, "flatten", x, {3, features});
   x = ops::gemm(graph, "fc1", x, graph.parameter("fc1.weight", {20, features}), graph.parameter("fc1.bias", {20}),
                 false, true);
-  x = ops::relu(graph, "fc1.relu", x);
+  x = ops::relu(graph, "fc1.relu", x, 1);
   x = ops::gemm(graph, "fc2", x, graph.parameter("fc2.weight", {4, 20}), graph.parameter("fc2.bias", {4}), false, true);
   graph.mark_output(x, "logits");
   graph.mark_output(ops::cross_entropy(graph, "loss", x, graph.input("labels", {3}, DType::i32)), "loss");

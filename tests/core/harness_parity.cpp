@@ -97,6 +97,7 @@ std::vector<Case> cases() {
   };
   unary("global_avg_pool", {3, 5, 7, 16}, [](Graph& g, ValueId x) { return ops::global_avg_pool(g, "layer", x); });
   unary("relu", {2, 3, 5, 7}, [](Graph& g, ValueId x) { return ops::relu(g, "layer", x); });
+  unary("relu with a ceiling", {2, 3, 5, 7}, [](Graph& g, ValueId x) { return ops::relu(g, "layer", x, 0.75); });
   unary("softmax", {9, 11}, [](Graph& g, ValueId x) { return ops::softmax(g, "layer", x); });
   unary("log_softmax", {5, 1000}, [](Graph& g, ValueId x) { return ops::log_softmax(g, "layer", x); });
   unary("dropout", {7, 33}, [](Graph& g, ValueId x) { return ops::dropout(g, "layer", x, 0.3, 5); });

@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/error.h"
 #include "kernels/ops.h"
 #include "tests/kernels/call.h"
 
@@ -22,6 +23,28 @@ TEST_CASE("relu: a NaN passes through, so that a broken input does not look heal
     CHECK(std::isnan(results[1][4]));
     CHECK(Values(results[1].begin() + 1, results[1].begin() + 4) == Values{0, 2, 0});
   });
+  call_every_rung("relu", {{5}, {1.5}}, {x, Values(5)}, [&](const std::vector<Values>& results) {
+    CHECK(std::isnan(results[1][0]));
+    CHECK(std::isnan(results[1][4]));
+    CHECK(Values(results[1].begin() + 1, results[1].begin() + 4) == Values{0, 1.5, 0});
+  });
+}
+
+TEST_CASE("relu_backward: nothing comes through at 0 or at the ceiling, and an infinity only where there is none") {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const Values dy = {1, 2, 3, 4, 5, 6}, y = {0, 1, 6, 5.5, 7, kInfinity};
+  call_every_rung("relu_backward", {{6}, {6}}, {dy, y, Values(6)}, [&](const std::vector<Values>& results) {
+    CHECK(results[2] == Values{0, 2, 0, 4, 0, 0});
+  });
+  call_every_rung("relu_backward", {{6}}, {dy, y, Values(6)}, [&](const std::vector<Values>& results) {
+    CHECK(results[2] == Values{0, 2, 3, 4, 5, 6});
+  });
+}
+
+TEST_CASE("relu: a ceiling below 0 is refused, and said to be") {
+  const Device device{simt::target()};
+  for (const char* op : {"relu", "relu_backward"})
+    CHECK_THROWS_WITH_AS(op_of(device, op).check({{4}, {-1}}), doctest::Contains("the ceiling is -1"), Error);
 }
 
 // A tensor's part may start at any element. The rungs that move 16 bytes at a time must then do without.
@@ -33,6 +56,8 @@ TEST_CASE("elementwise: operands that start at any element give the same result"
   constexpr int kSize = 77;
   const Call calls[] = {{"relu", {{kSize}}},
                         {"relu_backward", {{kSize}}},
+                        {"relu", {{kSize}, {1}}},
+                        {"relu_backward", {{kSize}, {1}}},
                         {"add", {{kSize}}},
                         {"scale", {{kSize}, {3}}},
                         {"fill", {{kSize}, {3}}},
