@@ -1,6 +1,6 @@
 // gemm, rung 10, mma multistage. The formula and its costs stand in gemm.h; fragments and swizzle in mma_tile.h.
 
-#include "kernels/gemm/mma_tile.h"
+#include "kernels/gemm/mma_multistage.h"
 #include "kernels/gemm/split_k.h"
 #include "kernels/launch.h"
 
@@ -15,33 +15,6 @@ template <class T>
 struct Warps {
   static constexpr int kM = 64, kN = sizeof(T) == 2 ? 64 : 32;
   static constexpr int kAlongN = kBlockN / kN, kThreads = 32 * (kBlockM / kM) * kAlongN;
-};
-/// Tiles of each operand in shared memory: one that is multiplied, the others on their way.
-constexpr int kStages = 4;
-
-/// Starts the copy of a chunk to shared memory, with 0 for the elements that do not exist. cp.async copies 4 bytes at
-/// least: an operand of bf16 that starts at an odd element, or whose rows do, goes through registers.
-struct CopyAsync {
-  template <Access kAccess, class T>
-  __device__ static __forceinline__ void copy(unsigned char* shared, const T* global, int elements) {
-    const int bytes = elements * static_cast<int>(sizeof(T));
-    if constexpr (kAccess == Access::chunk) {
-      cp_async_cg(shared, global, bytes);
-    } else if constexpr (kAccess == Access::word) {
-#pragma unroll
-      for (int word = 0; word < 4; ++word) {
-        const int rest = bytes - 4 * word;
-        const int here = rest >= 4 ? 4 : rest > 0 ? rest : 0;
-        const T* const source = here > 0 ? global + word * 4 / static_cast<int>(sizeof(T)) : global;
-        cp_async_ca<4>(shared + 4 * word, source, here);
-      }
-    } else {
-      Pack<T> chunk;
-#pragma unroll
-      for (int i = 0; i < Pack<T>::kSize; ++i) chunk.values[i] = i < elements ? global[i] : from_float<T>(0);
-      *reinterpret_cast<Pack<T>*>(shared) = chunk;
-    }
-  }
 };
 
 // Rung 10, multistage. Rung 9 loaded and multiplied in turns, and each loaded number went through a register. cp.async
@@ -64,8 +37,8 @@ __global__ void __launch_bounds__(Warps<T>::kThreads)
   constexpr int kThreads = Warps<T>::kThreads, kWarpM = Warps<T>::kM, kWarpN = Warps<T>::kN;
   using TileA = MmaTile<T, kBlockM, !kTransA>;
   using TileB = MmaTile<T, kBlockN, kTransB>;
-  auto* const tiles_a = dynamic_shared<unsigned char>();  // kStages tiles of op(a), then as many of op(b)
-  auto* const tiles_b = tiles_a + kStages * TileA::kBytes;
+  auto* const tiles_a = dynamic_shared<unsigned char>();  // kMmaStages tiles of op(a), then as many of op(b)
+  auto* const tiles_b = tiles_a + kMmaStages * TileA::kBytes;
 
   const int64_t column_blocks = (call.N + kBlockN - 1) / kBlockN;
   const int64_t m0 = blockIdx.x / column_blocks * kBlockM;  // this block's first row of y
@@ -77,41 +50,13 @@ __global__ void __launch_bounds__(Warps<T>::kThreads)
   const int64_t tiles = (call.K + TileA::kDepth - 1) / TileA::kDepth;
   const TileCopy<TileA, kThreads, T> copy_a(call.a, call.lda, m0, call.M);
   const TileCopy<TileB, kThreads, T> copy_b(call.b, call.ldb, n0, call.N);
-  // Starts the copies of tile `tile` into its stage. There is a group for each tile, empty behind the last, so that the
-  // same number of groups may be pending at every wait.
   const auto fetch = [&](int64_t tile, int stage) {
-    if (tile < tiles) {
-      const int64_t k0 = tile * TileA::kDepth;
-      copy_a.template run<CopyAsync>(tiles_a + stage * TileA::kBytes, k0, call.K - k0);
-      copy_b.template run<CopyAsync>(tiles_b + stage * TileB::kBytes, k0, call.K - k0);
-    }
-    cp_async_commit_group();
+    const int64_t k0 = tile * TileA::kDepth;
+    copy_a.template run<CopyAsync>(tiles_a + stage * TileA::kBytes, k0, call.K - k0);
+    copy_b.template run<CopyAsync>(tiles_b + stage * TileB::kBytes, k0, call.K - k0);
   };
-  MmaFragments<kWarpM / 16, kWarpN / 8> fragments[2];  // of step 0 and of step 1
-  const auto load = [&](int stage, int step) {
-    load_fragments<T, TileA, TileB>(tiles_a + stage * TileA::kBytes, tiles_b + stage * TileB::kBytes, m1, n1, step,
-                                    fragments[step]);
-  };
-
-#pragma unroll
-  for (int stage = 0; stage < kStages - 1; ++stage) fetch(stage, stage);
-  cp_async_wait_group<kStages - 2>();  // tile 0: this thread's copies
-  __syncthreads();                     // and everyone's
-  load(0, 0);
-
   float sums[kWarpM / 16][kWarpN / 8][4] = {};
-  int stage = 0;  // of the tile that is multiplied
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    const int before = stage == 0 ? kStages - 1 : stage - 1, next = stage == kStages - 1 ? 0 : stage + 1;
-    fetch(tile + kStages - 1, before);
-    load(stage, 1);
-    multiply_fragments<T>(fragments[0], sums);
-    cp_async_wait_group<kStages - 2>();  // tile + 1: this thread's copies
-    __syncthreads();                     // everyone's, and everyone has read what the next turn overwrites: this tile
-    if (tile + 1 < tiles) load(next, 0);
-    multiply_fragments<T>(fragments[1], sums);
-    stage = next;
-  }
+  multiply_stages<T, TileA, TileB>(tiles_a, tiles_b, m1, n1, tiles, fetch, sums);
   // Nothing is on its way any more, and after the last barrier nobody has read a tile.
   store_fragments(call, m0 + m1, n0 + n1, sums, tiles_a + warp * kStageBytes<kWarpN / 8>);
 }
@@ -119,7 +64,7 @@ __global__ void __launch_bounds__(Warps<T>::kThreads)
 template <bool kTransA, bool kTransB, class T, class Out>
 void launch_mma_multistage(const GemmCall<T, Out>& call, const Slices& slices, Stream stream) {
   constexpr unsigned kSharedBytes =
-      kStages * (MmaTile<T, kBlockM, !kTransA>::kBytes + MmaTile<T, kBlockN, kTransB>::kBytes);
+      kMmaStages * (MmaTile<T, kBlockM, !kTransA>::kBytes + MmaTile<T, kBlockN, kTransB>::kBytes);
   const auto blocks = static_cast<unsigned>(ceil_div(call.M, kBlockM) * ceil_div(call.N, kBlockN));
   launch(gemm_mma_multistage_kernel<kTransA, kTransB, T, Out>,
          {.grid = dim3(blocks, static_cast<unsigned>(slices.count)),

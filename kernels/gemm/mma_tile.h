@@ -208,17 +208,16 @@ __device__ __forceinline__ void multiply_fragments(const MmaFragments<kM, kN>& f
 template <int kN>
 constexpr int kStageBytes = 16 * 8 * kN * 4;
 
-/// Hands a warp's sums, which begin at (m, n) of y, to the epilogue. A lane has pairs of neighbours from many rows,
-/// which as they are would be written 8 bytes at a time; so 16 rows at once pass through `stage`, kStageBytes<kN> of
-/// shared memory of the warp's own, and come out as 16-byte pieces of rows. In the stage 8 neighbours keep together,
-/// swizzled.
-template <class T, class Out, int kM, int kN>
-__device__ __forceinline__ void store_fragments(const GemmCall<T, Out>& call, int64_t m, int64_t n,
-                                                float (&sums)[kM][kN][4], unsigned char* stage) {
-  constexpr int kWidth = Pack<Out>::kSize, kLanes = 8 * kN / kWidth;  // lanes that share a row
+/// Calls store(row, column, values) for a warp's sums, which begin at (m, n): kWidth neighbours in a row at once, rows
+/// and columns within the result or not. A lane has pairs of neighbours from many rows, which as they are would be
+/// written 8 bytes at a time; so 16 rows at once pass through `stage`, kStageBytes<kN> of shared memory of the warp's
+/// own, and come out as pieces of rows. In the stage 8 neighbours keep together, swizzled.
+template <int kWidth, int kM, int kN, class Store>
+__device__ __forceinline__ void pass_fragments(int64_t m, int64_t n, float (&sums)[kM][kN][4], unsigned char* stage,
+                                               const Store& store) {
+  constexpr int kLanes = 8 * kN / kWidth;  // lanes that share a row
   static_assert(32 % kLanes == 0 && (kN == 4 || kN == 8));
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const bool aligned = epilogue_is_aligned<kWidth>(call);
   auto* const staged = reinterpret_cast<float*>(stage);
   const auto place = [staged](int row, int column) {  // of sums [row][column] of the 16 x 8 kN
     return staged + row * 8 * kN + (column / 8 ^ row % kN) * 8 + column % 8;
@@ -238,11 +237,21 @@ __device__ __forceinline__ void store_fragments(const GemmCall<T, Out>& call, in
 #pragma unroll
       for (int four = 0; four < kWidth; four += 4)
         *reinterpret_cast<float4*>(values + four) = *reinterpret_cast<const float4*>(place(row, column + four));
-      const int64_t y_row = m + 16 * i + row;
-      if (y_row < call.M && n + column < call.N) store_sums<kWidth>(call, y_row, n + column, aligned, values);
+      store(m + 16 * i + row, n + column, values);
     }
     __syncwarp();  // before the next 16 rows take their place
   }
+}
+
+/// Hands a warp's sums, which begin at (m, n) of y, to the epilogue, in pieces of 16 bytes.
+template <class T, class Out, int kM, int kN>
+__device__ __forceinline__ void store_fragments(const GemmCall<T, Out>& call, int64_t m, int64_t n,
+                                                float (&sums)[kM][kN][4], unsigned char* stage) {
+  constexpr int kWidth = Pack<Out>::kSize;
+  const bool aligned = epilogue_is_aligned<kWidth>(call);
+  pass_fragments<kWidth>(m, n, sums, stage, [&](int64_t row, int64_t column, float(&values)[kWidth]) {
+    if (row < call.M && column < call.N) store_sums<kWidth>(call, row, column, aligned, values);
+  });
 }
 
 }  // namespace weft::WEFT_TARGET
