@@ -130,6 +130,8 @@ void add_ops(Collector& collector) {
       ops::softmax(graph, "softmax 50257", x("s2", {1024, 50257})),
       ops::log_softmax(graph, "log_softmax 1000", x("l", {32768, 1000})),
       ops::cross_entropy(graph, "cross_entropy 1000", x("e", {8192, 1000}), graph.input("labels", {8192}, DType::i32)),
+      ops::cross_entropy_soft(graph, "cross_entropy_soft 1000", x("e2", {8192, 1000}), x("e3", {8192, 1000})),
+      ops::binary_cross_entropy(graph, "binary_cross_entropy 1000", x("e4", {8192, 1000}), x("e5", {8192, 1000})),
       ops::max_pool(graph, "max_pool", x("m", {64, 112, 112, 64}),
                     {.window = {3, 3}, .stride = {2, 2}, .padding = {1, 1}}),
       ops::avg_pool(graph, "avg_pool", x("v", {64, 56, 56, 256}), {.window = {2, 2}, .stride = {2, 2}}),

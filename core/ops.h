@@ -42,6 +42,11 @@ ValueId softmax(Graph& graph, const std::string& name, ValueId x);
 ValueId log_softmax(Graph& graph, const std::string& name, ValueId x);
 /// Mean over the rows of -log softmax(logits)[label]: logits (N, C), labels (N) int32 -> (1).
 ValueId cross_entropy(Graph& graph, const std::string& name, ValueId logits, ValueId labels);
+/// Mean over the rows of -sum_c targets[c] log softmax(logits)[c]: logits, targets (N, C), the latter float32 -> (1).
+/// Targets are constants: they get no gradient.
+ValueId cross_entropy_soft(Graph& graph, const std::string& name, ValueId logits, ValueId targets);
+/// Mean over all elements of -t log sigmoid(x) - (1 - t) log(1 - sigmoid(x)), targets as above -> (1).
+ValueId binary_cross_entropy(Graph& graph, const std::string& name, ValueId logits, ValueId targets);
 /// Attributes p, seed and op (a number of its own for each dropout node); the step comes from the run.
 ValueId dropout(Graph& graph, const std::string& name, ValueId x, double p, std::uint64_t seed);
 /// Along the channels.

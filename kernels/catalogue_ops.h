@@ -18,6 +18,8 @@ extern const Op max_pool, max_pool_backward, avg_pool, avg_pool_backward, global
 extern const Op batch_norm_train, batch_norm_eval, batch_norm_train_backward, batch_norm_eval_backward;
 extern const Op softmax, log_softmax, softmax_backward, log_softmax_backward;
 extern const Op cross_entropy, cross_entropy_backward;
+extern const Op cross_entropy_soft, cross_entropy_soft_backward;
+extern const Op binary_cross_entropy, binary_cross_entropy_backward;
 extern const Op dropout, dropout_backward;
 extern const Op concat, concat_backward;
 extern const Op fill, scale, sum, cast;

@@ -30,6 +30,10 @@
 //   log_softmax_backward       dy, y, dx                                                       Rows
 //   cross_entropy              logits, labels (N) int32, loss (1), lse (N)                     Rows
 //   cross_entropy_backward     dloss (1), logits, labels, lse, dlogits                         Rows
+//   cross_entropy_soft         logits, targets (N, C) float32, loss (1), lse (N)               Rows
+//   cross_entropy_soft_backward      dloss (1), logits, targets, lse, dlogits                  Rows
+//   binary_cross_entropy       logits, targets float32, loss (1)                               Elements
+//   binary_cross_entropy_backward    dloss (1), logits, targets, dlogits                       Elements
 //   dropout                    x, y                                                            Dropout
 //   dropout_backward           dy, dx                                                          Dropout
 //   concat                     x0 ... x7 (rows, C_i), y (rows, sum C_i)                        Concat

@@ -143,6 +143,10 @@ Lowering lowering_of(std::string_view op) {
       {"cast", lower_cast},
       {"cross_entropy", lower_cross_entropy},
       {"cross_entropy_backward", lower_cross_entropy_backward},
+      {"cross_entropy_soft", lower_cross_entropy_soft},
+      {"cross_entropy_soft_backward", lower_cross_entropy_soft_backward},
+      {"binary_cross_entropy", lower_binary_cross_entropy},
+      {"binary_cross_entropy_backward", lower_binary_cross_entropy_backward},
       {"dropout", lower_dropout},
       {"dropout_backward", lower_dropout},
   };

@@ -111,7 +111,11 @@ void lower_fill(Compiler&, const Group&);                      // host_ops.cpp
 void lower_cast(Compiler&, const Group&);                      //
 void lower_cross_entropy(Compiler&, const Group&);             //
 void lower_cross_entropy_backward(Compiler&, const Group&);    //
-void lower_dropout(Compiler&, const Group&);                   // host_ops.cpp: both directions
-void lower_user_op(Compiler&, const Group&);                   //
+void lower_cross_entropy_soft(Compiler&, const Group&);        // soft_targets.cpp
+void lower_cross_entropy_soft_backward(Compiler&, const Group&);
+void lower_binary_cross_entropy(Compiler&, const Group&);
+void lower_binary_cross_entropy_backward(Compiler&, const Group&);
+void lower_dropout(Compiler&, const Group&);  // host_ops.cpp: both directions
+void lower_user_op(Compiler&, const Group&);  //
 
 }  // namespace weft::cpu

@@ -120,6 +120,12 @@ std::vector<Case> cases() {
                    return ops::cross_entropy(graph, "layer", graph.input("logits", {7, 10}),
                                              graph.input("labels", {7}, DType::i32));
                  }});
+  for (const bool binary : {false, true})
+    all.push_back({binary ? "binary_cross_entropy" : "cross_entropy_soft", [binary](Graph& graph) {
+                     const ValueId logits = graph.input("logits", {7, 10}), targets = graph.input("targets", {7, 10});
+                     return binary ? ops::binary_cross_entropy(graph, "layer", logits, targets)
+                                   : ops::cross_entropy_soft(graph, "layer", logits, targets);
+                   }});
   all.push_back({"fill", [](Graph& graph) { return ops::fill(graph, "layer", {3, 5}, 2.5); }});
   all.push_back(concat_case({3, 5}));
   all.push_back(concat_case({16, 8, 8, 24}));

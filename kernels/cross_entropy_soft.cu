@@ -1,0 +1,248 @@
+// cross_entropy_soft: lse[n] = log sum_c exp(x[n,c]), loss = 1/N sum_n sum_c t[n,c] (lse[n] - x[n,c]).
+// cross_entropy_soft_backward: dx[n,c] = dloss / N (T[n] exp(x[n,c] - lse[n]) - t[n,c]), T[n] = sum_c t[n,c].
+// x, dx are logits (N, C); t are targets, float32 (N, C); lse float32 (N); loss, dloss float32 (1).
+// cross_entropy (cross_entropy.cu) knows one right class a row. Here every class has a share, and the shares need not
+// add up to one: smoothed labels (Szegedy et al., "Rethinking the Inception Architecture", 2016), mixed ones (Zhang et
+// al., "mixup", 2018) and weights of classes are all a matter of which t is given (nn/losses.h). With T[n] = 1 the
+// gradient is softmax minus target.
+// Forward about 6NC flops and 8NC bytes in float32, backward 5NC and 12NC: bound by memory.
+
+#include "kernels/catalogue_ops.h"
+#include "kernels/element.h"
+#include "kernels/launch.h"
+#include "kernels/launch_math.h"
+#include "kernels/online_softmax.h"
+#include "kernels/ops.h"
+#include "kernels/reduce.h"
+#include "kernels/reference/reference.h"
+
+namespace weft::WEFT_TARGET {
+namespace {
+
+using extents::Rows;
+
+constexpr int kWarps = kBlock / 32;
+
+// The mean of the rows' losses, for every rung: one block, always the same order. A number a row is little beside the
+// (N, C) that went before.
+__global__ void mean_of_row_losses(const float* __restrict__ row_loss, float* __restrict__ loss, int64_t N) {
+  float sum = 0;
+  for (int64_t n = threadIdx.x; n < N; n += blockDim.x) sum += row_loss[n];
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) loss[0] = sum / static_cast<float>(N);
+}
+
+// Rung 1, thread-per-row. Neighbouring threads read addresses C elements apart: 32 sectors a request, of which 4 bytes
+// each are used at a time. The logits are read three times: for the maximum, the sum, and the product with the targets.
+template <class T>
+__global__ void cross_entropy_soft_thread_per_row(const T* __restrict__ logits, const float* __restrict__ targets,
+                                                  float* __restrict__ lse, float* __restrict__ row_loss, int64_t N,
+                                                  int64_t C) {
+  const int64_t n = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (n >= N) return;
+  const T* row = logits + n * C;
+  float maximum = std::numeric_limits<float>::lowest();
+  for (int64_t c = 0; c < C; ++c) maximum = fmaxf(maximum, to_float(row[c]));
+  float sum = 0;
+  for (int64_t c = 0; c < C; ++c) sum += expf(to_float(row[c]) - maximum);
+  const float log_sum = maximum + logf(sum);
+  float loss = 0;
+  for (int64_t c = 0; c < C; ++c) loss += targets[n * C + c] * (log_sum - to_float(row[c]));
+  lse[n] = log_sum;
+  row_loss[n] = loss;
+}
+
+template <class T>
+__global__ void cross_entropy_soft_backward_thread_per_row(const float* __restrict__ dloss,
+                                                           const T* __restrict__ logits,
+                                                           const float* __restrict__ targets,
+                                                           const float* __restrict__ lse, T* __restrict__ dlogits,
+                                                           int64_t N, int64_t C) {
+  const int64_t n = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (n >= N) return;
+  float total = 0;
+  for (int64_t c = 0; c < C; ++c) total += targets[n * C + c];
+  const float factor = dloss[0] / static_cast<float>(N);
+  for (int64_t c = 0; c < C; ++c) {
+    const float probability = expf(to_float(logits[n * C + c]) - lse[n]);
+    dlogits[n * C + c] = from_float<T>(factor * (total * probability - targets[n * C + c]));
+  }
+}
+
+// Rung 2, warp-per-row. A warp reads its row side by side, 4 sectors a request with every byte of them used, and the
+// logits twice instead of three times: maximum and sum are kept together (online_softmax.h). The second reading, beside
+// the targets, finds a row of up to a few thousand classes in L1. (One reading would do with T lse - sum t x, but that
+// difference of two large numbers loses what the loss is made of.)
+template <class T>
+__global__ void cross_entropy_soft_warp_per_row(const T* __restrict__ logits, const float* __restrict__ targets,
+                                                float* __restrict__ lse, float* __restrict__ row_loss, int64_t N,
+                                                int64_t C) {
+  const int64_t n = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
+  if (n >= N) return;  // the whole warp leaves together
+  MaxSum row;
+  for (int64_t c = threadIdx.x % 32; c < C; c += 32) row = append(row, to_float(logits[n * C + c]));
+  row = warp_merge(row);
+  const float log_sum = row.maximum + logf(row.sum);
+  float loss = 0;
+  for (int64_t c = threadIdx.x % 32; c < C; c += 32)
+    loss += targets[n * C + c] * (log_sum - to_float(logits[n * C + c]));
+  loss = warp_sum(loss);
+  if (threadIdx.x % 32 == 0) {
+    lse[n] = log_sum;
+    row_loss[n] = loss;
+  }
+}
+
+template <class T>
+__global__ void cross_entropy_soft_backward_warp_per_row(const float* __restrict__ dloss, const T* __restrict__ logits,
+                                                         const float* __restrict__ targets,
+                                                         const float* __restrict__ lse, T* __restrict__ dlogits,
+                                                         int64_t N, int64_t C) {
+  const int64_t n = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
+  if (n >= N) return;
+  float total = 0;
+  for (int64_t c = threadIdx.x % 32; c < C; c += 32) total += targets[n * C + c];
+  total = warp_sum(total);
+  const float factor = dloss[0] / static_cast<float>(N);
+  for (int64_t c = threadIdx.x % 32; c < C; c += 32) {
+    const float probability = expf(to_float(logits[n * C + c]) - lse[n]);
+    dlogits[n * C + c] = from_float<T>(factor * (total * probability - targets[n * C + c]));
+  }
+}
+
+int64_t row_bytes(const Problem& problem) {
+  return problem.extents[Rows::rows] * static_cast<int64_t>(sizeof(float));
+}
+
+void launch_mean(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  launch(mean_of_row_losses, {.grid = 1, .block = kBlock, .stream = stream}, as<const float>(workspace),
+         as<float>(operands[2]), problem.extents[Rows::rows]);
+}
+
+void launch_thread_per_row(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  const int64_t N = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_type(problem.dtype, [&]<class T>() {
+    launch(cross_entropy_soft_thread_per_row<T>, {.grid = blocks_for(N, 64), .block = 64, .stream = stream},
+           as<const T>(operands[0]), as<const float>(operands[1]), as<float>(operands[3]), as<float>(workspace), N, C);
+  });
+  launch_mean(problem, operands, workspace, stream);
+}
+
+void launch_warp_per_row(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  const int64_t N = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_type(problem.dtype, [&]<class T>() {
+    launch(cross_entropy_soft_warp_per_row<T>, {.grid = blocks_for(N, kWarps), .block = kBlock, .stream = stream},
+           as<const T>(operands[0]), as<const float>(operands[1]), as<float>(operands[3]), as<float>(workspace), N, C);
+  });
+  launch_mean(problem, operands, workspace, stream);
+}
+
+void launch_backward_thread_per_row(const Problem& problem, void* const* operands, void*, Stream stream) {
+  const int64_t N = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_type(problem.dtype, [&]<class T>() {
+    launch(cross_entropy_soft_backward_thread_per_row<T>, {.grid = blocks_for(N, 64), .block = 64, .stream = stream},
+           as<const float>(operands[0]), as<const T>(operands[1]), as<const float>(operands[2]),
+           as<const float>(operands[3]), as<T>(operands[4]), N, C);
+  });
+}
+
+void launch_backward_warp_per_row(const Problem& problem, void* const* operands, void*, Stream stream) {
+  const int64_t N = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_type(problem.dtype, [&]<class T>() {
+    launch(cross_entropy_soft_backward_warp_per_row<T>,
+           {.grid = blocks_for(N, kWarps), .block = kBlock, .stream = stream}, as<const float>(operands[0]),
+           as<const T>(operands[1]), as<const float>(operands[2]), as<const float>(operands[3]), as<T>(operands[4]), N,
+           C);
+  });
+}
+
+constexpr const char* kExtents[] = {"rows", "C"};
+constexpr Problem kProblems[] = {
+    {{1, 2}},   {{3, 2}, {}, DType::f32, "dogs and cats"},        {{7, 31}},
+    {{33, 7}},  {{65, 10}, {}, DType::f32, "ten digits"},         {{9, 127}},
+    {{257, 3}}, {{32, 1000}, {}, DType::f32, "an ImageNet head"}, {{2, 4099}},
+};
+constexpr Rung kRungs[] = {
+    {"thread-per-row",
+     "A thread reads its row of logits three times.",
+     {.dtypes = kFloats},
+     launch_thread_per_row,
+     row_bytes},
+    {"warp-per-row",
+     "A warp reads its row side by side, and for maximum and sum together, so once less.",
+     {.dtypes = kFloats},
+     launch_warp_per_row,
+     row_bytes},
+};
+constexpr Rung kBackwardRungs[] = {
+    {"thread-per-row", "A thread a row.", {.dtypes = kFloats}, launch_backward_thread_per_row},
+    {"warp-per-row",
+     "A warp reads and writes its row side by side, so whole sectors are used.",
+     {.dtypes = kFloats},
+     launch_backward_warp_per_row},
+};
+
+double elements(const Problem& p) {
+  return static_cast<double>(p.extents[Rows::rows]) * static_cast<double>(p.extents[Rows::C]);
+}
+int64_t terms(const Problem& p) {
+  return p.extents[Rows::rows] + p.extents[Rows::C];
+}
+
+}  // namespace
+
+const Op cross_entropy_soft = {
+    .name = "cross_entropy_soft",
+    .formula =
+        "loss = 1/N sum_nc targets[n,c] (lse[n] - logits[n,c]), lse[n] = log sum_c exp(logits[n,c]); logits, targets "
+        "(N, C), lse (N), loss (1)",
+    .peer = nullptr,
+    .extent_names = kExtents,
+    .scalar_names = {},
+    .signature =
+        [](const Problem& p) {
+          const int64_t N = p.extents[Rows::rows], C = p.extents[Rows::C];
+          return Signature{4,
+                           {{"logits", Role::input, p.dtype, 2, {N, C}},
+                            {"targets", Role::input, DType::f32, 2, {N, C}, Fill::positive},
+                            {"loss", Role::output, DType::f32, 1, {1}},
+                            {"lse", Role::output, DType::f32, 1, {N}}}};
+        },
+    .check = [](const Problem& p) { require_positive("cross_entropy_soft", kExtents, p); },
+    .reference = reference::cross_entropy_soft,
+    .flops = [](const Problem& p) { return 6 * elements(p); },
+    .bytes = [](const Problem& p) { return (width(p) + 4) * elements(p) + 4.0 * static_cast<double>(terms(p)); },
+    .bound = {.c = 4, .terms = terms},
+    .problems = kProblems,
+    .rungs = kRungs,
+};
+
+const Op cross_entropy_soft_backward = {
+    .name = "cross_entropy_soft_backward",
+    .formula =
+        "dlogits[n,c] = dloss/N (sum_k targets[n,k] exp(logits[n,c] - lse[n]) - targets[n,c]); logits, targets, "
+        "dlogits (N, C), lse (N), dloss (1)",
+    .peer = nullptr,
+    .extent_names = kExtents,
+    .scalar_names = {},
+    .signature =
+        [](const Problem& p) {
+          const int64_t N = p.extents[Rows::rows], C = p.extents[Rows::C];
+          return Signature{5,
+                           {{"dloss", Role::input, DType::f32, 1, {1}},
+                            {"logits", Role::input, p.dtype, 2, {N, C}},
+                            {"targets", Role::input, DType::f32, 2, {N, C}, Fill::positive},
+                            {"lse", Role::input, DType::f32, 1, {N}, Fill::derived},
+                            {"dlogits", Role::output, p.dtype, 2, {N, C}}}};
+        },
+    .check = [](const Problem& p) { require_positive("cross_entropy_soft_backward", kExtents, p); },
+    .reference = reference::cross_entropy_soft_backward,
+    .flops = [](const Problem& p) { return 5 * elements(p); },
+    .bytes = [](const Problem& p) { return (2 * width(p) + 4) * elements(p) + 4.0 * static_cast<double>(terms(p)); },
+    .bound = {.c = 4, .terms = [](const Problem& p) { return p.extents[Rows::C]; }},
+    .problems = kProblems,
+    .rungs = kBackwardRungs,
+    .gradient_of = "cross_entropy_soft",
+};
+
+}  // namespace weft::WEFT_TARGET
