@@ -181,21 +181,28 @@ StateDict ParameterStore::save() const {
   return state;
 }
 
-StateDict ParameterStore::save_velocity() const {
+StateDict ParameterStore::save_arena(const float* arena) const {
   StateDict state;
   for (const Entry& entry : entries_)
-    if (entry.trained)
-      state.emplace(entry.name, read(entry, reinterpret_cast<const std::byte*>(velocities()) + entry.offset));
+    if (entry.trained) state.emplace(entry.name, read(entry, reinterpret_cast<const std::byte*>(arena) + entry.offset));
   return state;
 }
 
-void ParameterStore::load_velocity(const StateDict& state) {
+void ParameterStore::load_arena(const StateDict& state, float* arena, const char* what) {
   for (const Entry& entry : entries_) {
     if (!entry.trained) continue;
     const auto found = state.find(entry.name);
-    if (found == state.end()) fail(fmt::format("the velocity of {} is missing", entry.name));
-    write(entry, reinterpret_cast<std::byte*>(velocities()) + entry.offset, found->second);
+    if (found == state.end()) fail(fmt::format("the {} of {} is missing", what, entry.name));
+    write(entry, reinterpret_cast<std::byte*>(arena) + entry.offset, found->second);
   }
+}
+
+StateDict ParameterStore::save_velocity() const {
+  return save_arena(velocities());
+}
+
+void ParameterStore::load_velocity(const StateDict& state) {
+  load_arena(state, velocities());
 }
 
 void* ParameterStore::data(const Entry& entry) const {

@@ -61,6 +61,10 @@ class ParameterStore {
   /// bits.
   StateDict save_velocity() const;
   void load_velocity(const StateDict& state);
+  /// The same for any range that lies as weights() does: trained_floats() of them, on this device. `what`
+  /// names it in errors.
+  StateDict save_arena(const float* arena) const;
+  void load_arena(const StateDict& state, float* arena, const char* what = "velocity");
 
   void* data(const Entry& entry) const;
   /// Where the entry's gradient is written; null for entries that are not trained.
@@ -68,6 +72,8 @@ class ParameterStore {
   float* weights() const;
   float* gradients() const;
   float* velocities() const;
+  /// Floats in each of those three, padding between parameters included; that is zero.
+  std::size_t trained_floats() const { return trained_.bytes / sizeof(float); }
   /// Flat range of a parameter group in those three.
   Range range(int group) const { return ranges_[static_cast<std::size_t>(group)]; }
   /// To be called after something wrote the numbers in place: an SGD step; batch norm's running statistics.

@@ -19,8 +19,8 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 const char* const kLog = "log.csv";
-const char* const kLogHead = "epoch,train_loss,valid_loss,accuracy,seconds,images_per_second\n";
-const std::string kState = "state.", kVelocity = "velocity.";
+const char* const kLogHead = "epoch,train_loss,valid_loss,accuracy,seconds,images_per_second,lr,data_share\n";
+const std::string kState = "state.", kVelocity = "velocity.", kCallback = "callback.";
 
 /// JSON has no NaN: it is written as null.
 double number(const Json& json) {
@@ -28,12 +28,13 @@ double number(const Json& json) {
 }
 
 Json to_json(const EpochResult& row) {
-  return Json::array({row.epoch, row.train_loss, row.valid_loss, row.accuracy, row.seconds, row.images_per_second});
+  return Json::array({row.epoch, row.train_loss, row.valid_loss, row.accuracy, row.seconds, row.images_per_second,
+                      row.lr, row.data_share});
 }
 
 EpochResult row_from(const Json& json) {
-  return {json.at(0).get<int>(), number(json.at(1)), number(json.at(2)),
-          number(json.at(3)),    number(json.at(4)), number(json.at(5))};
+  return {json.at(0).get<int>(), number(json.at(1)), number(json.at(2)), number(json.at(3)),
+          number(json.at(4)),    number(json.at(5)), number(json.at(6)), number(json.at(7))};
 }
 
 Json to_json(const Position& position) {
@@ -47,7 +48,9 @@ Json to_json(const Position& position) {
           {"loss_sum", position.loss_sum},
           {"pictures", position.pictures},
           {"seconds", position.seconds},
-          {"training_seconds", position.training_seconds}};
+          {"training_seconds", position.training_seconds},
+          {"data_seconds", position.data_seconds},
+          {"lr", position.lr}};
 }
 
 Position position_from(const Json& json) {
@@ -61,17 +64,33 @@ Position position_from(const Json& json) {
   position.pictures = json.at("pictures").get<std::int64_t>();
   position.seconds = number(json.at("seconds"));
   position.training_seconds = number(json.at("training_seconds"));
+  position.data_seconds = number(json.at("data_seconds"));
+  position.lr = number(json.at("lr"));
   return position;
 }
 
 }  // namespace
 
+double CallbackState::number(const std::string& name) const {
+  const auto found = numbers.find(name);
+  if (found == numbers.end()) fail(fmt::format("a callback's state lacks '{}'", name));
+  return found->second;
+}
+
 void save_checkpoint(const fs::path& run, const Checkpoint& checkpoint) {
   std::map<std::string, Tensor> tensors;
   for (const auto& [name, tensor] : checkpoint.state) tensors[kState + name] = tensor;
   for (const auto& [name, tensor] : checkpoint.velocity) tensors[kVelocity + name] = tensor;
+  // A callback's tensors are numbered by its place among the names, which may hold any character.
+  Json callbacks = Json::array();
+  for (const auto& [callback, state] : checkpoint.callbacks) {
+    for (const auto& [name, tensor] : state.tensors)
+      tensors[fmt::format("{}{}.{}", kCallback, callbacks.size(), name)] = tensor;
+    callbacks.push_back({{"name", callback}, {"numbers", state.numbers}});
+  }
   save_safetensors(run / kCheckpointFile, tensors,
                    {{"config", to_json(checkpoint.config)},
+                    {"callbacks", callbacks.dump()},
                     {"position", to_json(checkpoint.position).dump()},
                     {"settings", Json(checkpoint.settings).dump(-1, ' ', false, Json::error_handler_t::replace)}});
 }
@@ -80,15 +99,24 @@ Checkpoint load_checkpoint(const fs::path& run) {
   const fs::path path = run / kCheckpointFile;
   Metadata metadata;
   Checkpoint checkpoint;
+  std::map<std::string, StateDict> of_callbacks;  // by number
   for (auto& [name, tensor] : load_safetensors(path, &metadata)) {
+    if (name.starts_with(kCallback)) {
+      const std::size_t dot = name.find('.', kCallback.size());
+      of_callbacks[name.substr(kCallback.size(), dot - kCallback.size())][name.substr(dot + 1)] = tensor;
+    }
     if (name.starts_with(kState)) checkpoint.state[name.substr(kState.size())] = tensor;
     if (name.starts_with(kVelocity)) checkpoint.velocity[name.substr(kVelocity.size())] = tensor;
   }
-  for (const char* key : {"config", "position", "settings"})
+  for (const char* key : {"config", "callbacks", "position", "settings"})
     if (!metadata.contains(key)) fail(fmt::format("{}: not a checkpoint: it has no '{}'", path.string(), key));
   checkpoint.config = run_config_from_json(metadata["config"], path.string());
   try {
     checkpoint.position = position_from(Json::parse(metadata["position"]));
+    int index = 0;
+    for (const Json& callback : Json::parse(metadata["callbacks"]))
+      checkpoint.callbacks[callback.at("name").get<std::string>()] = {
+          callback.at("numbers").get<std::map<std::string, double>>(), of_callbacks[std::to_string(index++)]};
     checkpoint.settings = Json::parse(metadata["settings"]).get<std::map<std::string, std::string>>();
   } catch (const Json::exception& problem) {
     fail(fmt::format("{}: not a checkpoint: {}", path.string(), problem.what()));
@@ -99,8 +127,8 @@ Checkpoint load_checkpoint(const fs::path& run) {
 void save_log(const fs::path& run, const std::vector<EpochResult>& rows) {
   std::string text = kLogHead;
   for (const EpochResult& row : rows)
-    text += fmt::format("{},{:.6g},{:.6g},{:.6g},{:.3f},{:.2f}\n", row.epoch, row.train_loss, row.valid_loss,
-                        row.accuracy, row.seconds, row.images_per_second);
+    text += fmt::format("{},{:.6g},{:.6g},{:.6g},{:.3f},{:.2f},{:.6g},{:.4f}\n", row.epoch, row.train_loss,
+                        row.valid_loss, row.accuracy, row.seconds, row.images_per_second, row.lr, row.data_share);
   write_file_atomically(run / kLog, text);
 }
 
@@ -114,8 +142,9 @@ std::vector<EpochResult> load_log(const fs::path& run) {
     std::vector<double> numbers;
     std::istringstream fields(line);
     for (std::string field; std::getline(fields, field, ',');) numbers.push_back(std::strtod(field.c_str(), nullptr));
-    numbers.resize(6);
-    rows.push_back({static_cast<int>(numbers[0]), numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]});
+    numbers.resize(8);
+    rows.push_back({static_cast<int>(numbers[0]), numbers[1], numbers[2], numbers[3], numbers[4], numbers[5],
+                    numbers[6], numbers[7]});
   }
   return rows;
 }

@@ -19,6 +19,8 @@ inline constexpr const char* kCheckpointFile = "checkpoint.safetensors";
 struct EpochResult {
   int epoch = 0;
   double train_loss = 0, valid_loss = 0, accuracy = 0, seconds = 0, images_per_second = 0;
+  double lr = 0;          ///< of the epoch's last step
+  double data_share = 0;  ///< part of the training's time that waited for data, 0 to 1
 };
 
 /// Where training stands.
@@ -30,14 +32,24 @@ struct Position {
   std::int64_t total_step = 0;    ///< since the first fit: names dropout's numbers
   double loss_sum = 0;            ///< of the epoch, over its pictures
   std::int64_t pictures = 0;
-  double seconds = 0, training_seconds = 0;
+  double seconds = 0, training_seconds = 0, data_seconds = 0;
+  double lr = 0;  ///< of the last step
+};
+
+/// What a callback remembers over a break. Numbers are kept to the bit; JSON knows no infinity and no NaN.
+struct CallbackState {
+  std::map<std::string, double> numbers;
+  StateDict tensors;
+  /// Throws Error where there is none of this name.
+  double number(const std::string& name) const;
 };
 
 struct Checkpoint {
   Position position;
   RunConfig config;
   std::map<std::string, std::string> settings;  ///< what must be the same for the bits to be
-  StateDict state, velocity;                    ///< dense; with a frozen trunk the head's alone
+  StateDict state, velocity;  ///< dense; with a frozen trunk the head's alone where that is all that ever moved
+  std::map<std::string, CallbackState> callbacks;  ///< by Callback::name()
 };
 
 /// Writes RUN/checkpoint.safetensors; on failure the former one is intact.

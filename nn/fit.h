@@ -4,6 +4,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,43 +14,59 @@ namespace weft {
 
 class Fit {
  public:
-  Fit(Learner::State& state, double lr, int epochs);
+  Fit(Learner::State& state, std::vector<double> lr, int epochs, FitOptions options);
   std::vector<EpochResult> run();
 
  private:
   using Clock = std::chrono::steady_clock;
 
+  // fit_resume.cpp
   bool finished_before();
-  void make_trainer();
-  void start_afresh();
-  void say_what_differs();
+  std::vector<EpochResult> rows_of(std::size_t fit) const;
+  std::int64_t epochs_before() const;
+  std::map<std::string, std::string> settings() const;
+  std::string callback_settings() const;
   void take_checkpoint();
+  void write_checkpoint();
+  void write_checkpoint_if_due();
+  // fit_features.cpp
   bool compute_features();
   bool compute_features_of(Executor& trunk, std::int64_t batch, const Dataset& data, FeatureCache& cache,
                            std::int64_t before, std::int64_t total);
+  // fit_failures.cpp
+  [[noreturn]] void fail_not_finite(Executor& executor, const Fed& fed, double loss) const;
+  void check_numbers() const;
+
+  void fingerprint_trunk();
+  void make_trainer();
+  void begin_callbacks();
+  std::string policy() const;
+  Schedule own_schedule() const;
+  void start_afresh();
+  void say_what_differs();
   void make_batches();
   bool train_epoch();
-  void step(const Fed& fed);
-  [[noreturn]] void fail_not_finite(Executor& executor, const Fed& fed, double loss) const;
-  bool validate(Evaluation& evaluation);
-  void check_numbers() const;
-  void end_epoch(const Evaluation& evaluation);
+  StepResult step(const Fed& fed);
+  std::optional<Evaluation> validate();
+  Executors& validator(std::int64_t batch);
+  bool end_epoch();
+  EpochResult row_of_epoch(const Evaluation& evaluation) const;
   std::vector<EpochResult> stopped();
   std::vector<EpochResult> finish();
-  void write_checkpoint();
-  std::vector<EpochResult> rows_of(std::size_t fit) const;
-  std::map<std::string, std::string> settings() const;
-  std::int64_t epochs_before() const;
 
   Learner::State& s_;
-  double lr_;
+  std::vector<double> lr_;  // by group
   int epochs_;
+  FitOptions options_;
   std::size_t ordinal_;
   Schedule schedule_;
   std::unique_ptr<Sgd> sgd_;
   std::unique_ptr<Batches> batches_, valid_batches_;
   std::int64_t steps_ = 0;  // in an epoch
   std::string trunk_;       // the frozen trunk's fingerprint
+  std::optional<Training> training_;
+  std::map<std::string, CallbackState> remembered_;  // from the checkpoint, until the callbacks took it
+  std::int64_t steps_since_checkpoint_ = 0;
   Clock::time_point last_checkpoint_ = Clock::now(), epoch_start_{};
 };
 

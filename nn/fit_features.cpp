@@ -23,7 +23,8 @@ std::int64_t trunk_batch(std::int64_t pictures) {
 }  // namespace
 
 bool Fit::compute_features() {
-  if (s_.train_features) return true;  // of a former fit()
+  if (s_.train_features && s_.features_of == trunk_) return true;  // of a former fit()
+  s_.features_of = trunk_;
   const ItemShape shape = s_.train->shape();
   constexpr std::int64_t kFewest = 8;
   std::int64_t batch = trunk_batch(s_.train->size());

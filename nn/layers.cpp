@@ -45,7 +45,7 @@ ValueId BatchNorm2d::forward(Builder& builder, ValueId x) const {
   const ValueId bias = builder.parameter("bias", {channels}, constant(0));
   const ValueId mean = builder.state("running_mean", {channels}, 0);
   const ValueId variance = builder.state("running_var", {channels}, 1);
-  if (builder.training && !builder.is_frozen(builder.path()))
+  if (builder.training && !builder.fixed_batch_norm && !builder.is_frozen(builder.path()))
     return ops::batch_norm(builder.graph(), builder.path(), x, weight, bias, mean, variance, eps_, momentum_);
   return ops::batch_norm_eval(builder.graph(), builder.path(), x, weight, bias, mean, variance, eps_);
 }

@@ -8,6 +8,7 @@
 
 #include "core/version.h"
 #include "kernels/error.h"
+#include "nn/groups.h"
 #include "nn/learner_state.h"
 
 namespace weft {
@@ -33,13 +34,12 @@ void take_finished_run(Learner::State& state) {
   const RunConfig config = load_run_config_to_resume(state.options.run);
   state.plans.want(config.plan);
   state.position.fits = config.fits;
+  state.position.total_step = config.steps;
   state.position.rows = load_log(state.options.run);
   state.model.load(state.options.run / "model.safetensors");
 }
 
 }  // namespace
-
-Callback::~Callback() = default;
 
 std::shared_ptr<const Dataset> borrowed(const Dataset& data) {
   return {std::shared_ptr<const Dataset>(), &data};
@@ -49,6 +49,8 @@ Learner::State::State(Model model_, std::shared_ptr<const Dataset> train_, std::
                       LearnerOptions options_)
     : model(std::move(model_)), train(std::move(train_)), valid(std::move(valid_)), options(std::move(options_)) {
   if (!valid) fail("a learner needs data to validate with");
+  augmented = train;
+  if (train && !train->augmented()) plain = train;
   check(model, train.get(), *valid, options);
   const ItemShape shape = valid->shape();
   model.set_size(shape.height, shape.width);
@@ -66,6 +68,32 @@ Learner::State::State(Model model_, std::shared_ptr<const Dataset> train_, std::
   }
 }
 
+void Learner::State::set_freezing(bool trunk, const std::string& to) {
+  if (trunk && !plain) {
+    fail(
+        "with a frozen trunk each picture's features are computed once and kept, so training pictures cannot be "
+        "augmented: give plain ones too (LabelledData::train_plain()), or train without freeze");
+  }
+  if (!to.empty()) layers_before(model, to);  // throws where there is none
+  update_model();
+  options.freeze = trunk;
+  options.freeze_to = to;
+  train = trunk ? plain : augmented;
+  trainer.reset();
+  evaluator.reset();
+  head_evaluator.reset();
+}
+
+void Learner::State::set_groups(int count) {
+  if (count == groups) return;
+  groups = count;
+  if (trainer) set_freezing(options.freeze, options.freeze_to);
+}
+
+std::function<int(const std::string&)> Learner::State::group_of() const {
+  return options.group_of || groups == 1 ? options.group_of : layer_groups(model, groups);
+}
+
 GraphOptions Learner::State::graph_options(std::int64_t batch, bool training) const {
   GraphOptions result;
   result.batch = batch;
@@ -73,7 +101,12 @@ GraphOptions Learner::State::graph_options(std::int64_t batch, bool training) co
   result.width = valid->shape().width;
   result.training = training;
   result.loss = options.loss;
-  if (options.freeze) result.frozen = [this](const std::string& name) { return !model.in_head(name); };
+  result.fixed_batch_norm = options.fixed_batch_norm;
+  if (options.freeze) {
+    result.frozen = [this](const std::string& name) { return !model.in_head(name); };
+  } else if (!options.freeze_to.empty()) {
+    result.frozen = layers_before(model, options.freeze_to);
+  }
   return result;
 }
 
@@ -111,7 +144,7 @@ Executors& Learner::State::evaluator_for(std::int64_t batch) {
     Executors::Setup setup{.purpose = "evaluate",
                            .graph = [this](std::int64_t n) { return model.graph(graph_options(n, false)); },
                            .compile = compile_options(),
-                           .group_of = options.group_of};
+                           .group_of = group_of()};
     evaluator =
         std::make_unique<Executors>(device, std::move(setup), plans, batch, shares ? trainer->store() : nullptr);
     evaluator_behind = !shares;
@@ -186,6 +219,7 @@ RunConfig Learner::State::run_config() const {
   config.plan = plans.text();
   config.options = options.options;
   config.fits = position.fits;
+  config.steps = position.total_step;
   return config;
 }
 
@@ -208,6 +242,8 @@ Learner::Learner(Model model, const LabelledData& data, LearnerOptions options)
   if (state_->model.classes().size() != data.classes().size())
     fail(fmt::format("{} tells {} classes apart, and the data has {}", state_->model.arch(),
                      state_->model.classes().size(), data.classes().size()));
+  state_->augmented = data.train();
+  state_->plain = data.train_plain();
 }
 
 Learner::~Learner() = default;
@@ -226,6 +262,21 @@ std::vector<Prediction> Learner::predict(const Dataset& data) {
   std::vector<Prediction> predictions = state_->evaluate(data, true).predictions;
   for (Prediction& prediction : predictions) prediction.label = -1;
   return predictions;
+}
+
+Learner& Learner::freeze() {
+  state_->set_freezing(true, "");
+  return *this;
+}
+
+Learner& Learner::unfreeze() {
+  state_->set_freezing(false, "");
+  return *this;
+}
+
+Learner& Learner::freeze_to(const std::string& layer) {
+  state_->set_freezing(false, layer);
+  return *this;
 }
 
 Learner& Learner::add(std::shared_ptr<Callback> callback) {

@@ -12,6 +12,7 @@
 #include "core/device.h"
 #include "data/dataset.h"
 #include "data/image_folder.h"
+#include "nn/callback.h"
 #include "nn/checkpoint.h"
 #include "nn/model.h"
 #include "nn/run.h"
@@ -27,12 +28,19 @@ struct LearnerOptions {
   int loader_threads = 0;  ///< that decode: never part of it. 0: as many as cores
   std::int64_t batch = 64;
   std::uint64_t seed = 0;
-  /// Train the head alone; the trunk's features are computed once and kept. The pictures are then not augmented.
+  /// Train the head alone, as Learner::freeze() does; the trunk's features are computed once and kept. The pictures are
+  /// then not augmented.
   bool freeze = false;
+  /// Freeze what comes before this layer ("layer4", torchvision's name) and train the rest, on pictures. Empty:
+  /// nothing.
+  std::string freeze_to = {};
+  /// Batch norm works by its running statistics while it is trained, and they stay; its scale and shift are trained
+  /// (fast.ai's bn_freeze). That of frozen layers always does.
+  bool fixed_batch_norm = false;
   double momentum = 0.9, weight_decay = 0;
   bool nesterov = false;
   /// Parameter groups of one's own (differential rates): settings for each, and the group of a parameter's name. Empty:
-  /// one group with `weight_decay`.
+  /// as many as fit() is given rates (nn/groups.h), each with `weight_decay`.
   std::vector<SgdGroup> groups = {};
   std::function<int(const std::string&)> group_of = nullptr;
   std::string policy = "constant";
@@ -47,31 +55,20 @@ struct LearnerOptions {
   /// Go on from what fit() left in `run`: same bits as without the break. A program with several calls of fit() runs
   /// through them again; those that were finished return their rows at once.
   bool resume = false;
-  /// A checkpoint is written at the end of each epoch, when stopped, and after so many seconds.
+  /// A checkpoint is written when a fit() starts, at the end of each epoch, when stopped, after so many seconds, and
+  /// after so many steps (0: not by steps). What ends the program without warning costs the work since the last one.
   double checkpoint_seconds = 600;
+  std::int64_t checkpoint_steps = 0;
   /// What config.json shall say: how pixels became floats, the command as typed, the command line's options.
   Normalization normalization = imagenet_normalization();
   std::string command = {};
   std::map<std::string, std::string> options = {};
 };
 
-/// What a callback sees after each step.
-struct StepResult {
-  int epoch = 0;                                                ///< counts through all calls of fit(), from 0
-  std::int64_t step = 0, steps_per_epoch = 0, total_steps = 0;  ///< `step` counts from this fit()'s start
-  double loss = 0, lr = 0, momentum = 0;
-};
-
-/// Own code in the loop. Any function may be left as it is.
-class Callback {
- public:
-  virtual ~Callback();
-  /// Something worth a line, once: a plan of another machine.
-  virtual void on_note(const std::string& /*line*/) {}
-  /// While frozen features are computed, `done` of `total` pictures.
-  virtual void on_features(std::int64_t /*done*/, std::int64_t /*total*/) {}
-  virtual void on_step(const StepResult&) {}
-  virtual void on_epoch(const EpochResult&) {}
+/// One call of fit(), where it is to differ from the learner's options.
+struct FitOptions {
+  std::string policy = {};      ///< empty: LearnerOptions::policy
+  Schedule schedule = nullptr;  ///< of the group that learns fastest; empty: `policy`
 };
 
 class Learner {
@@ -88,7 +85,19 @@ class Learner {
 
   /// Trains for `epochs`; the schedule spans them all. Returns a row for each. A loss that is not finite stops it with
   /// an Error that names the first broken tensor, its layer and the batch's files. At the end RUN holds the model.
-  std::vector<EpochResult> fit(double lr, int epochs);
+  std::vector<EpochResult> fit(double lr, int epochs, const FitOptions& options = {});
+  /// The same with a rate for each parameter group, from the input to the head: the schedule is that of the last one,
+  /// the others go with it in proportion. Without groups of your own, two rates are for trunk and head, three for the
+  /// architecture's natural thirds (layer_groups() in nn/groups.h).
+  std::vector<EpochResult> fit(const std::vector<double>& lr, int epochs, const FitOptions& options = {});
+
+  /// From the next fit() on the head alone is trained, on features computed once. Throws Error where there are only
+  /// augmented pictures.
+  Learner& freeze();
+  /// Everything is trained, on augmented pictures where there are some.
+  Learner& unfreeze();
+  /// What comes before `layer` keeps its numbers. Throws Error naming near layers where there is none of this name.
+  Learner& freeze_to(const std::string& layer);
   Evaluation evaluate(const Dataset& data);
   Evaluation validate();
   std::vector<Prediction> predict(const Dataset& data);

@@ -18,7 +18,8 @@ struct Learner::State {
         LearnerOptions options);
 
   Model model;
-  std::shared_ptr<const Dataset> train, valid;
+  std::shared_ptr<const Dataset> train, valid;      ///< `train` is one of the next two: what the freezing wants
+  std::shared_ptr<const Dataset> augmented, plain;  ///< the training pictures; `plain` may be missing
   LearnerOptions options;
   std::shared_ptr<Device> device;
   std::vector<std::shared_ptr<Callback>> callbacks;
@@ -32,6 +33,8 @@ struct Learner::State {
   /// The loss alone, where it is not cross-entropy.
   std::unique_ptr<Executors> loss;
   std::unique_ptr<FeatureCache> train_features, valid_features;
+  std::string features_of;  ///< fingerprint of the trunk that computed them
+  int groups = 1;           ///< of parameters, in the trainer's store
   Position position;
   std::optional<Checkpoint> checkpoint;  ///< to go on from, until fit() took it
   std::size_t fits_called = 0;
@@ -39,6 +42,11 @@ struct Learner::State {
   bool model_behind = false;      ///< the trainer's store has newer numbers than `model`
   bool evaluator_behind = false;  ///< `model` has newer numbers than an evaluator's own store
 
+  /// Another part of the model is trained from now on; throws before anything changes.
+  void set_freezing(bool trunk, const std::string& to);
+  /// What trains is made anew, in this many parameter groups.
+  void set_groups(int count);
+  std::function<int(const std::string&)> group_of() const;
   GraphOptions graph_options(std::int64_t batch, bool training) const;
   CompileOptions compile_options() const;
   BatchesOptions batches_options(std::int64_t size, bool training) const;

@@ -39,6 +39,7 @@ Model::Forward Model::forward(const GraphOptions& options, bool training, StateD
   Builder builder(result.graph, seed_, initial);
   builder.training = training;
   builder.frozen = options.frozen;
+  builder.fixed_batch_norm = options.fixed_batch_norm;
   const ValueId x = result.graph.input("input", {options.batch, options.height, options.width, channels_});
   result.logits = root_->forward(builder, x);
   result.head_input = builder.input_of(head_);

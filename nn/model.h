@@ -29,7 +29,8 @@ struct GraphOptions {
   /// Says of a parameter's or layer's name whether it is frozen: no gradient, and batch norm keeps to its running
   /// statistics.
   std::function<bool(const std::string&)> frozen = nullptr;
-  Loss loss = nullptr;  ///< of a training graph; empty: cross_entropy_loss()
+  bool fixed_batch_norm = false;  ///< all batch norm by its running statistics, which stay, also where it is trained
+  Loss loss = nullptr;            ///< of a training graph; empty: cross_entropy_loss()
 };
 
 using Classes = std::vector<std::string>;
@@ -47,6 +48,9 @@ class Model {
   const std::string& head() const { return head_; }
   std::int64_t channels() const { return channels_; }
   std::uint64_t seed() const { return seed_; }
+  /// Of the pictures it is prepared for.
+  std::int64_t height() const { return height_; }
+  std::int64_t width() const { return width_; }
 
   /// Prepares for pictures of another size: a Linear behind a Flatten (lenet, mlp) has that in its shape, and gets
   /// other first numbers. Throws Error, naming the parameter, where loaded weights are for another size.

@@ -41,6 +41,8 @@ class Builder {
 
   /// Batch statistics and dropout, or running statistics and none.
   bool training = true;
+  /// Running statistics in any case.
+  bool fixed_batch_norm = false;
   /// Says of a layer's or a parameter's path whether it is frozen.
   std::function<bool(const std::string&)> frozen;
   bool is_frozen(const std::string& name) const { return frozen && frozen(name); }

@@ -53,6 +53,7 @@ std::string to_json(const RunConfig& config) {
   json["command"] = config.command;
   json["options"] = config.options;
   json["fits"] = config.fits;
+  json["steps"] = config.steps;
   json["plan"] = config.plan;
   // A path need not be UTF-8.
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -76,6 +77,7 @@ RunConfig run_config_from_json(const std::string& text, const std::string& where
     config.plan = json.value("plan", "");
     config.options = json.value("options", std::map<std::string, std::string>{});
     config.fits = json.value("fits", std::vector<int>{});
+    config.steps = json.value("steps", std::int64_t{0});
   } catch (const Json::exception& problem) {
     fail(fmt::format("{}: not a run's settings: {}", where, problem.what()));
   }

@@ -27,6 +27,7 @@ struct RunConfig {
   std::string plan;                            ///< algorithm and layout per node, in Learner::plan()'s form
   std::map<std::string, std::string> options;  ///< the command line's, for --resume
   std::vector<int> fits;                       ///< epochs of each finished call of fit()
+  std::int64_t steps = 0;                      ///< of all of them: what the next call's dropout goes on from
 };
 
 /// Makes the folder and tries to write into it, so that a wrong path is known before the work. Throws Error.

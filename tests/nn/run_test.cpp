@@ -51,7 +51,7 @@ TEST_CASE("a run holds what predict needs") {
   CHECK(json["std"].dump() == "[0.229,0.224,0.225]");
   CHECK(json["command"] == "train stripes --arch lenet");
   CHECK(read_file(folder / "run" / "log.csv")
-            .starts_with("epoch,train_loss,valid_loss,accuracy,seconds,images_per_second\n0,"));
+            .starts_with("epoch,train_loss,valid_loss,accuracy,seconds,images_per_second,lr,data_share\n0,"));
 
   const RunConfig config = load_run_config(folder / "run");
   CHECK(config.options.at("arch") == "lenet");
