@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "kernels/element.h"
 #include "kernels/reduce.h"
 #include "kernels/target.h"
 
@@ -19,6 +20,18 @@ struct MaxSum {
 __device__ inline MaxSum append(const MaxSum& so_far, float x) {
   const float maximum = fmaxf(so_far.maximum, x);
   return {maximum, so_far.sum * expf(so_far.maximum - maximum) + expf(x - maximum)};
+}
+
+/// The same for a pack: the sum so far is scaled once rather than for each element.
+template <class T>
+__device__ inline MaxSum append(const MaxSum& so_far, const Pack<T>& pack) {
+  MaxSum next = so_far;
+#pragma unroll
+  for (const T& x : pack.values) next.maximum = fmaxf(next.maximum, to_float(x));
+  next.sum *= expf(so_far.maximum - next.maximum);
+#pragma unroll
+  for (const T& x : pack.values) next.sum += expf(to_float(x) - next.maximum);
+  return next;
 }
 
 __device__ inline MaxSum merge(const MaxSum& a, const MaxSum& b) {

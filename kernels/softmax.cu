@@ -11,8 +11,10 @@
 #include "kernels/launch_math.h"
 #include "kernels/online_softmax.h"
 #include "kernels/ops.h"
+#include "kernels/packs.h"
 #include "kernels/reduce.h"
 #include "kernels/reference/reference.h"
+#include "kernels/row_team.h"
 
 namespace weft::WEFT_TARGET {
 namespace {
@@ -74,6 +76,54 @@ __global__ void softmax_online(const T* __restrict__ x, T* __restrict__ y, int64
     y[c] = from_float<T>(normalised<kLog>(to_float(x[c]), row.maximum, row.sum));
 }
 
+// Rung 4, vectorised. The online rung issues a load for every 4 bytes, twice over the row. Here each is of 16 bytes,
+// and a pack is appended with one rescaling of the sum instead of four. Rows start at any address (C need not be a
+// multiple of 4): packs lie on multiples of 16, and the first and the last of a row are taken element by element
+// (packs.h).
+template <class T, bool kLog>
+__global__ void softmax_vectorised(const T* __restrict__ x, T* __restrict__ y, int64_t C) {
+  x += blockIdx.x * C;
+  y += blockIdx.x * C;
+  const Packing<T> packing = packing_of(x, C);
+  MaxSum row;
+  for (int64_t k = threadIdx.x; k < packing.count; k += blockDim.x)
+    row = append(row, load_ragged(x, packing.first(k), C, -INFINITY));
+  row = block_merge(row);
+  for (int64_t k = threadIdx.x; k < packing.count; k += blockDim.x) {
+    Pack<T> pack = load_ragged(x, packing.first(k), C);
+    for (T& value : pack.values) value = from_float<T>(normalised<kLog>(to_float(value), row.maximum, row.sum));
+    store_ragged(y, packing.first(k), C, pack);
+  }
+}
+
+// Rung 5, register-resident. The second read was of what the threads had just held. Now they keep it: a team (a warp up
+// to about 1000 columns, a block up to 16000) loads its row once, all loads under way together, and finds maximum, sum
+// and result in registers. One read and one write: the floor, without a cache's help. Each element's exponential is
+// computed once, by its thread's own maximum, and scaled to the row's.
+template <class Team, class T, bool kLog>
+__global__ void __launch_bounds__(Team::kBlockThreads)
+    softmax_register_resident(const T* __restrict__ x, T* __restrict__ y, int64_t rows, int64_t C) {
+  if (Team::row() >= rows) return;  // the whole team leaves together
+  x += Team::row() * C;
+  y += Team::row() * C;
+  const Packing<T> packing = packing_of(x, C);
+  auto held = HeldRow<Team, T>::load(x, packing, C, -INFINITY);
+  MaxSum mine;
+#pragma unroll
+  for (const float value : held.values) mine.maximum = fmaxf(mine.maximum, value);
+#pragma unroll
+  for (float& value : held.values) {
+    const float exponential = expf(value - mine.maximum);
+    mine.sum += exponential;
+    if (!kLog) value = exponential;
+  }
+  const MaxSum row = Team::merge(mine);
+  const float scale = expf(mine.maximum - row.maximum) / row.sum, log_sum = logf(row.sum);
+#pragma unroll
+  for (float& value : held.values) value = kLog ? value - row.maximum - log_sum : value * scale;
+  held.store(y, packing, C);
+}
+
 template <bool kLog>
 void launch_thread_per_row(const Problem& problem, void* const* operands, void*, Stream stream) {
   const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
@@ -101,6 +151,27 @@ void launch_online(const Problem& problem, void* const* operands, void*, Stream 
   });
 }
 
+template <bool kLog>
+void launch_vectorised(const Problem& problem, void* const* operands, void*, Stream stream) {
+  const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_type(problem.dtype, [&]<class T>() {
+    launch(softmax_vectorised<T, kLog>, {.grid = blocks_for(rows, 1), .block = kBlock, .stream = stream},
+           as<const T>(operands[0]), as<T>(operands[1]), C);
+  });
+}
+
+template <bool kLog>
+void launch_register_resident(const Problem& problem, void* const* operands, void*, Stream stream) {
+  const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_type(problem.dtype, [&]<class T>() {
+    with_row_team(C, [&]<class Team>() {
+      launch(softmax_register_resident<Team, T, kLog>,
+             {.grid = blocks_for(rows, Team::kTeams), .block = Team::kBlockThreads, .stream = stream},
+             as<const T>(operands[0]), as<T>(operands[1]), rows, C);
+    });
+  });
+}
+
 constexpr const char* kExtents[] = {"rows", "C"};
 constexpr Problem kProblems[] = {
     {{1, 1}},
@@ -114,6 +185,7 @@ constexpr Problem kProblems[] = {
     {{5, 257}},
     {{32, 1000}, {}, DType::f32, "an ImageNet head"},
     {{2, 4099}},
+    {{1, 8191}},
 };
 
 template <bool kLog>
@@ -127,6 +199,14 @@ constexpr Rung kRungs[] = {
      "Maximum and sum in one pass, and a block shares a row: two reads instead of three, for long rows.",
      {.dtypes = kFloats},
      launch_online<kLog>},
+    {"vectorised",
+     "Loads and stores of 16 bytes, wherever the row starts, and one rescaling a pack.",
+     {.dtypes = kFloats},
+     launch_vectorised<kLog>},
+    {"register-resident",
+     "A team of threads holds the row in registers: one read and one write.",
+     {.dtypes = kFloats, .takes = fits_row_team},
+     launch_register_resident<kLog>},
 };
 
 Signature signature(const Problem& p) {
@@ -147,11 +227,6 @@ int64_t terms(const Problem& p) {
   return p.extents[Rows::C];
 }
 
-// Up to 2048 columns a warp has its row in the L1 cache when it reads it again, and eight rows share a block.
-int choose(const Problem& problem, int) {
-  return problem.extents[Rows::C] <= 2048 ? 1 : 2;
-}
-
 }  // namespace
 
 const Op softmax = {
@@ -168,7 +243,6 @@ const Op softmax = {
     .bound = {.c = 4, .terms = terms},
     .problems = kProblems,
     .rungs = kRungs<false>,
-    .choose = choose,
 };
 
 const Op log_softmax = {
@@ -185,7 +259,6 @@ const Op log_softmax = {
     .bound = {.c = 4, .terms = terms},
     .problems = kProblems,
     .rungs = kRungs<true>,
-    .choose = choose,
 };
 
 }  // namespace weft::WEFT_TARGET

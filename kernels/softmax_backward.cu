@@ -9,8 +9,10 @@
 #include "kernels/launch.h"
 #include "kernels/launch_math.h"
 #include "kernels/ops.h"
+#include "kernels/packs.h"
 #include "kernels/reduce.h"
 #include "kernels/reference/reference.h"
+#include "kernels/row_team.h"
 
 namespace weft::WEFT_TARGET {
 namespace {
@@ -65,6 +67,57 @@ __global__ void softmax_backward_block_per_row(const T* __restrict__ dy, const T
     dx[i] = from_float<T>(gradient<kLog>(to_float(dy[i]), to_float(y[i]), sum));
 }
 
+// Rung 4, vectorised. 16 bytes a load and a store, wherever the row starts (packs.h): a quarter of the instructions,
+// and four times the bytes under way. Both inputs are still read twice.
+template <class T, bool kLog>
+__global__ void softmax_backward_vectorised(const T* __restrict__ dy, const T* __restrict__ y, T* __restrict__ dx,
+                                            int64_t C) {
+  dy += blockIdx.x * C;
+  y += blockIdx.x * C;
+  dx += blockIdx.x * C;
+  const Packing<T> packing = packing_of(dy, C);
+  float sum = 0;
+  for (int64_t k = threadIdx.x; k < packing.count; k += blockDim.x) {
+    const Pack<T> gradients = load_ragged(dy, packing.first(k), C);
+    Pack<T> values = {};
+    if (!kLog) values = load_ragged(y, packing.first(k), C);
+#pragma unroll
+    for (int e = 0; e < Pack<T>::kSize; ++e)
+      sum += term<kLog>(to_float(gradients.values[e]), to_float(values.values[e]));
+  }
+  sum = block_sum(sum);
+  for (int64_t k = threadIdx.x; k < packing.count; k += blockDim.x) {
+    Pack<T> pack = load_ragged(dy, packing.first(k), C);
+    const Pack<T> values = load_ragged(y, packing.first(k), C);
+#pragma unroll
+    for (int e = 0; e < Pack<T>::kSize; ++e)
+      pack.values[e] = from_float<T>(gradient<kLog>(to_float(pack.values[e]), to_float(values.values[e]), sum));
+    store_ragged(dx, packing.first(k), C, pack);
+  }
+}
+
+// Rung 5, register-resident. A team of threads (a warp, or a block for longer rows) loads both rows once and keeps them
+// while it adds up: 12 bytes an element in float32, where the rungs before moved 20.
+template <class Team, class T, bool kLog>
+__global__ void __launch_bounds__(Team::kBlockThreads)
+    softmax_backward_register_resident(const T* __restrict__ dy, const T* __restrict__ y, T* __restrict__ dx,
+                                       int64_t rows, int64_t C) {
+  if (Team::row() >= rows) return;  // the whole team leaves together
+  dy += Team::row() * C;
+  y += Team::row() * C;
+  dx += Team::row() * C;
+  const Packing<T> packing = packing_of(dy, C);
+  auto held = HeldRow<Team, T>::load(dy, packing, C, 0);
+  const auto values = HeldRow<Team, T>::load(y, packing, C, 0);
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < Team::kHeld; ++i) sum += term<kLog>(held.values[i], values.values[i]);
+  sum = Team::sum(sum);
+#pragma unroll
+  for (int i = 0; i < Team::kHeld; ++i) held.values[i] = gradient<kLog>(held.values[i], values.values[i], sum);
+  held.store(dx, packing, C);
+}
+
 template <bool kLog>
 void launch_thread_per_row(const Problem& problem, void* const* operands, void*, Stream stream) {
   const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
@@ -93,6 +146,27 @@ void launch_block_per_row(const Problem& problem, void* const* operands, void*, 
   });
 }
 
+template <bool kLog>
+void launch_vectorised(const Problem& problem, void* const* operands, void*, Stream stream) {
+  const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_type(problem.dtype, [&]<class T>() {
+    launch(softmax_backward_vectorised<T, kLog>, {.grid = blocks_for(rows, 1), .block = kBlock, .stream = stream},
+           as<const T>(operands[0]), as<const T>(operands[1]), as<T>(operands[2]), C);
+  });
+}
+
+template <bool kLog>
+void launch_register_resident(const Problem& problem, void* const* operands, void*, Stream stream) {
+  const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_type(problem.dtype, [&]<class T>() {
+    with_row_team(C, [&]<class Team>() {
+      launch(softmax_backward_register_resident<Team, T, kLog>,
+             {.grid = blocks_for(rows, Team::kTeams), .block = Team::kBlockThreads, .stream = stream},
+             as<const T>(operands[0]), as<const T>(operands[1]), as<T>(operands[2]), rows, C);
+    });
+  });
+}
+
 constexpr const char* kExtents[] = {"rows", "C"};
 constexpr Problem kProblems[] = {
     {{1, 1}},
@@ -106,6 +180,7 @@ constexpr Problem kProblems[] = {
     {{5, 257}},
     {{32, 1000}, {}, DType::f32, "an ImageNet head"},
     {{2, 4099}},
+    {{1, 8191}},
 };
 
 template <bool kLog>
@@ -119,6 +194,14 @@ constexpr Rung kRungs[] = {
      "A block shares a row, so that few long rows still fill the GPU.",
      {.dtypes = kFloats},
      launch_block_per_row<kLog>},
+    {"vectorised",
+     "Loads and stores of 16 bytes, wherever the row starts.",
+     {.dtypes = kFloats},
+     launch_vectorised<kLog>},
+    {"register-resident",
+     "A team of threads holds both rows in registers: each is read once.",
+     {.dtypes = kFloats, .takes = fits_row_team},
+     launch_register_resident<kLog>},
 };
 
 Signature signature(const Problem& p) {
@@ -142,10 +225,6 @@ int64_t terms(const Problem& p) {
   return p.extents[Rows::C];
 }
 
-int choose(const Problem& problem, int) {
-  return problem.extents[Rows::C] <= 2048 ? 1 : 2;
-}
-
 }  // namespace
 
 const Op softmax_backward = {
@@ -163,7 +242,6 @@ const Op softmax_backward = {
     .problems = kProblems,
     .rungs = kRungs<false>,
     .gradient_of = "softmax",
-    .choose = choose,
 };
 
 const Op log_softmax_backward = {
@@ -181,7 +259,6 @@ const Op log_softmax_backward = {
     .problems = kProblems,
     .rungs = kRungs<true>,
     .gradient_of = "log_softmax",
-    .choose = choose,
 };
 
 }  // namespace weft::WEFT_TARGET

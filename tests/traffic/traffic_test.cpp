@@ -41,6 +41,10 @@ constexpr TrafficCase kCases[] = {
     {"dropout", {{100003, 7, 1, 2}, {0.5}}},
     {"dropout_backward", {{100003, 7, 1, 2}, {0.5}}},
     {"sgd_step", {{100003, 1}, {0.1, 0.9, 1e-4}}},
+    {"softmax", {{64, 1000}}},
+    {"log_softmax", {{64, 1000}}},
+    {"softmax_backward", {{64, 1000}}},
+    {"log_softmax_backward", {{64, 1000}}},
     {"cross_entropy", {{64, 1000}}},
     {"cross_entropy_backward", {{64, 1000}}},
 };
