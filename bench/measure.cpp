@@ -125,7 +125,8 @@ Row Session::measure(const Rung& rung) {
                            static_cast<std::size_t>(rung.workspace_bytes ? rung.workspace_bytes(item_.problem) : 0));
     measure(row, {[&](int set) { rung.launch(item_.problem, call_.operands(set), workspace.data(), clock_.stream()); },
                   nullptr,
-                  {}});
+                  {},
+                  rung.bound_factor});
   } catch (const std::exception& error) {
     row.fault = error.what();
   }

@@ -9,6 +9,7 @@
 #include <map>
 #include <numeric>
 
+#include "bench/cases.h"
 #include "kernels/error.h"
 #include "kernels/philox.h"
 
@@ -90,9 +91,13 @@ Truth::Truth(const Call& call, double budget) : call_(call), part_(call.problem(
       picks_[i].axis[axis] = all(part_signature_.operands[i].dims[axis]);
   const Op& op = call.op();
   const auto work = [&](const Problem& p) { return op.flops(p) + op.bytes(p); };
-  for (const std::string& name : independent_extents(op.name))
+  const int groups = find_extent(op, "groups");
+  const bool grouped = groups >= 0 && call.problem().extents[groups] > 1;
+  for (const std::string& name : independent_extents(op.name)) {
+    if (grouped && name != "N") continue;  // some of the filters would belong to other groups among fewer
     for (std::size_t e = 0; e < op.extent_names.size(); ++e)
       if (name == op.extent_names[e] && work(part_) > budget) cut(static_cast<int>(e), budget);
+  }
   share_ = work(part_) / work(call.problem());
 
   std::vector<test::Values> values(static_cast<std::size_t>(part_signature_.count));

@@ -127,20 +127,22 @@ Program KernelDevice::compile(const Graph& graph, const CompileOptions& options)
     const auto former = wanted.find(name);
     program.steps.push_back(graph.node(id).definition->run_on_host
                                 ? host_step(graph, id, *this)
-                                : compile_node(graph, id, former == wanted.end() ? nullptr : &former->second));
+                                : compile_node(graph, id, options.math == Math::strict,
+                                               former == wanted.end() ? nullptr : &former->second));
     chosen.emplace(name, program.steps.back().algorithm);
   }
   program.plan = plan_text(chosen);
   return program;
 }
 
-Step KernelDevice::compile_node(const Graph& graph, NodeId id, const std::string* wanted_rung) const {
+Step KernelDevice::compile_node(const Graph& graph, NodeId id, bool strict, const std::string* wanted_rung) const {
   const Node& node = graph.node(id);
   const Op* op = find_op(target_.catalogue(), node.definition->name);
   if (op == nullptr)
     fail(fmt::format("{}: {} is in no kernel catalogue, and has no run_on_host of its own", node.name,
                      node.definition->name));
-  const Problem problem = problem_of(graph, node);
+  Problem problem = problem_of(graph, node);
+  problem.strict = strict;
   if (op->check != nullptr) op->check(problem);
 
   int rung = pick_rung(*op, problem, capability_, gpu_);

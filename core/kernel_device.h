@@ -35,7 +35,7 @@ class KernelDevice final : public Device {
   void release_bytes(void* data) noexcept override;
 
  private:
-  Step compile_node(const Graph& graph, NodeId id, const std::string* wanted_rung) const;
+  Step compile_node(const Graph& graph, NodeId id, bool strict, const std::string* wanted_rung) const;
 
   const Target& target_;
   int index_;

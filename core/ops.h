@@ -21,7 +21,7 @@ struct PoolOptions {
 /// y (M, N) = op(a) op(b) [+ bias (N)].
 ValueId gemm(Graph& graph, const std::string& name, ValueId a, ValueId b, ValueId bias = {}, bool trans_a = false,
              bool trans_b = false);
-/// x (N, H, W, C), weight (K, R, S, C), bias (K) -> (N, P, Q, K).
+/// x (N, H, W, C), weight (K, R, S, C / groups), bias (K) -> (N, P, Q, K).
 ValueId conv2d(Graph& graph, const std::string& name, ValueId x, ValueId weight, ValueId bias,
                const Conv2dOptions& options);
 ValueId bias_add(Graph& graph, const std::string& name, ValueId x, ValueId bias);

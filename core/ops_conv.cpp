@@ -1,4 +1,6 @@
-// conv2d: y (N, P, Q, K) = x (N, H, W, C) * weight (K, R, S, C) [+ bias (K)], and its two gradients.
+// conv2d: y (N, P, Q, K) = relu?(x (N, H, W, C) * weight (K, R, S, C / groups) [* scale (K)] [+ bias (K)] [+ residual
+// (N, P, Q, K)]), and its two gradients. A model's own nodes have a bias at most; scale, residual and relu are what a
+// pass folds into them once the gradients are there.
 
 #include <fmt/format.h>
 
@@ -9,6 +11,13 @@ namespace weft::ops {
 namespace {
 
 using Extents = std::vector<std::int64_t>;
+
+/// conv2d's inputs by position; scale, bias and residual are optional.
+enum : std::size_t { kX, kWeight, kScale, kBias, kResidual, kInputs };
+
+bool present(const Node& node, std::size_t input) {
+  return input < node.inputs.size() && node.inputs[input];
+}
 
 /// Positions of a dilated filter of `window` taps over a padded axis.
 std::int64_t positions(std::int64_t extent, std::int64_t window, std::int64_t stride, std::int64_t padding,
@@ -27,20 +36,22 @@ void check_options(const Node& node) {
 }
 
 std::vector<Value> infer_conv2d(const Node& node, std::span<const Value> inputs) {
-  want_inputs(node, 2, 3);
-  want_rank(node, inputs[0], 4, "x (N, H, W, C)");
-  want_rank(node, inputs[1], 4, "a weight (K, R, S, C)");
+  want_inputs(node, 2, kInputs);
+  want_rank(node, inputs[kX], 4, "x (N, H, W, C)");
+  want_rank(node, inputs[kWeight], 4, "a weight (K, R, S, C / groups)");
   check_options(node);
-  const Shape &x = inputs[0].shape, &weight = inputs[1].shape;
+  const Shape &x = inputs[kX].shape, &weight = inputs[kWeight].shape;
   const std::int64_t groups = node.attributes.integer("groups");
-  if (groups != 1)
-    reject(node, fmt::format("has {} groups, x {} and weight {}: grouped convolution is not supported, only groups = 1",
-                             groups, to_string(x), to_string(weight)));
-  if (x[3] != weight[3])
-    reject(node,
-           fmt::format("wants {} channels as its weight {} has, got x {}", weight[3], to_string(weight), to_string(x)));
-  if (node.inputs.size() > 2 && node.inputs[2])
-    want_shape(node, inputs[2], {weight[0]}, "bias", "one for each filter of weight " + to_string(weight));
+  if (groups < 1 || weight[0] % groups != 0)
+    reject(node, fmt::format("has {} groups, which do not divide the {} filters of its weight {}", groups, weight[0],
+                             to_string(weight)));
+  if (x[3] != weight[3] * groups)
+    reject(node, fmt::format("wants {} channels as its weight {} has{}, got x {}", weight[3] * groups,
+                             to_string(weight), groups > 1 ? fmt::format(" in {} groups", groups) : "", to_string(x)));
+  for (const std::size_t vector : {kScale, kBias})
+    if (present(node, vector))
+      want_shape(node, inputs[vector], {weight[0]}, vector == kScale ? "scale" : "bias",
+                 "one for each filter of weight " + to_string(weight));
   const Extents &stride = node.attributes.integers("stride"), &padding = node.attributes.integers("padding"),
                 &dilation = node.attributes.integers("dilation");
   const std::int64_t p = positions(x[1], weight[1], stride[0], padding[0], dilation[0]);
@@ -48,6 +59,7 @@ std::vector<Value> infer_conv2d(const Node& node, std::span<const Value> inputs)
   if (p < 1 || q < 1)
     reject(node, fmt::format("finds no place for its weight {} in x {} with padding ({}, {}) and dilation ({}, {})",
                              to_string(weight), to_string(x), padding[0], padding[1], dilation[0], dilation[1]));
+  if (present(node, kResidual)) want_shape(node, inputs[kResidual], {x[0], p, q, weight[0]}, "residual", "as y has");
   return {made({x[0], p, q, weight[0]}, inputs[0].dtype)};
 }
 
@@ -55,9 +67,10 @@ std::vector<Value> infer_conv2d(const Node& node, std::span<const Value> inputs)
 std::vector<Value> infer_backward_data(const Node& node, std::span<const Value> inputs) {
   want_inputs(node, 2, 2);
   want_rank(node, inputs[0], 4, "dy (N, P, Q, K)");
-  want_rank(node, inputs[1], 4, "a weight (K, R, S, C)");
+  want_rank(node, inputs[1], 4, "a weight (K, R, S, C / groups)");
   const Extents& picture = node.attributes.integers("picture");
-  return {made({inputs[0].shape[0], picture[0], picture[1], inputs[1].shape[3]}, inputs[0].dtype)};
+  const std::int64_t channels = inputs[1].shape[3] * node.attributes.integer("groups");
+  return {made({inputs[0].shape[0], picture[0], picture[1], channels}, inputs[0].dtype)};
 }
 
 /// x, dy -> dweight. Here it is R and S that several lead to one P and Q.
@@ -66,13 +79,16 @@ std::vector<Value> infer_backward_filter(const Node& node, std::span<const Value
   want_rank(node, inputs[0], 4, "x (N, H, W, C)");
   want_rank(node, inputs[1], 4, "dy (N, P, Q, K)");
   const Extents& window = node.attributes.integers("window");
-  return {made({inputs[1].shape[3], window[0], window[1], inputs[0].shape[3]}, inputs[0].dtype)};
+  const std::int64_t channels = inputs[0].shape[3] / node.attributes.integer("groups");
+  return {made({inputs[1].shape[3], window[0], window[1], channels}, inputs[0].dtype)};
 }
 
 std::vector<ValueId> differentiate_conv2d(Graph& graph, NodeId id, std::span<const ValueId> dys,
                                           std::span<const bool> wanted) {
   const Node node = graph.node(id);
-  const ValueId x = node.inputs[0], weight = node.inputs[1], dy = dys[0];
+  if (present(node, kScale) || present(node, kResidual) || node.attributes.has("relu"))
+    reject(node, "has an epilogue folded into it, and no gradient: fold after differentiating");
+  const ValueId x = node.inputs[kX], weight = node.inputs[kWeight], dy = dys[0];
   std::vector<ValueId> gradients(node.inputs.size());
   if (wanted[0]) {
     Attributes attributes = node.attributes;
@@ -84,8 +100,8 @@ std::vector<ValueId> differentiate_conv2d(Graph& graph, NodeId id, std::span<con
     attributes.set("window", Extents{graph.value(weight).shape[1], graph.value(weight).shape[2]});
     gradients[1] = graph.apply(node.name, definition("conv2d_backward_filter"), {x, dy}, std::move(attributes));
   }
-  if (node.inputs.size() > 2 && node.inputs[2] && wanted[2])
-    gradients[2] = graph.apply(node.name, definition("bias_backward"), {dy});
+  if (present(node, kBias) && wanted[kBias])
+    gradients[kBias] = graph.apply(node.name, definition("bias_backward"), {dy});
   return gradients;
 }
 
@@ -99,7 +115,9 @@ void define_conv(Definitions& definitions) {
 
 ValueId conv2d(Graph& graph, const std::string& name, ValueId x, ValueId weight, ValueId bias,
                const Conv2dOptions& options) {
-  return graph.apply(name, definition("conv2d"), {x, weight, bias},
+  const std::vector<ValueId> inputs =
+      bias ? std::vector<ValueId>{x, weight, {}, bias} : std::vector<ValueId>{x, weight};
+  return graph.apply(name, definition("conv2d"), inputs,
                      {{"stride", Extents{options.stride[0], options.stride[1]}},
                       {"padding", Extents{options.padding[0], options.padding[1]}},
                       {"dilation", Extents{options.dilation[0], options.dilation[1]}},

@@ -35,8 +35,8 @@ void gemm(Problem& problem, const Node& node, Values inputs, Values outputs) {
   problem.scalars[Gemm::beta] = 0;
 }
 
-/// Of all three passes: x is (N, H, W, C), the filter (K, R, S, C).
-void conv(Problem& problem, const Node& node, const Shape& x, const Shape& filter, bool has_bias) {
+/// Of all three passes: x is (N, H, W, C), the filter (K, R, S, C / groups).
+void conv(Problem& problem, const Node& node, const Shape& x, const Shape& filter) {
   using extents::Conv2d;
   std::int64_t* e = problem.extents;
   for (int axis = 0; axis < 4; ++axis) e[Conv2d::N + axis] = x[axis];
@@ -48,8 +48,17 @@ void conv(Problem& problem, const Node& node, const Shape& x, const Shape& filte
     e[Conv2d::pad_h + axis] = attributes.integers("padding")[at];
     e[Conv2d::dilation_h + axis] = attributes.integers("dilation")[at];
   }
-  e[Conv2d::groups] = 1;
-  e[Conv2d::has_bias] = has_bias;
+  e[Conv2d::groups] = attributes.integer("groups");
+}
+
+/// Inputs: x, weight, [scale], [bias], [residual].
+void conv_forward(Problem& problem, const Node& node, Values inputs, Values) {
+  using extents::Conv2d;
+  conv(problem, node, inputs[0].shape, inputs[1].shape);
+  problem.extents[Conv2d::has_scale] = present(node, 2);
+  problem.extents[Conv2d::has_bias] = present(node, 3);
+  problem.extents[Conv2d::has_residual] = present(node, 4);
+  problem.extents[Conv2d::relu] = node.attributes.has("relu") && node.attributes.integer("relu") != 0;
 }
 
 /// Of both passes of both pools: x is (N, H, W, C), y (N, P, Q, C).
@@ -117,12 +126,11 @@ void rows_of_first(Problem& problem, const Node&, Values inputs, Values) {
 const std::map<std::string_view, Fill>& table() {
   static const std::map<std::string_view, Fill> fills = {
       {"gemm", gemm},
-      {"conv2d",
-       [](Problem& p, const Node& n, Values i, Values) { conv(p, n, i[0].shape, i[1].shape, present(n, 2)); }},
+      {"conv2d", conv_forward},
       {"conv2d_backward_data",
-       [](Problem& p, const Node& n, Values i, Values o) { conv(p, n, o[0].shape, i[1].shape, false); }},
+       [](Problem& p, const Node& n, Values i, Values o) { conv(p, n, o[0].shape, i[1].shape); }},
       {"conv2d_backward_filter",
-       [](Problem& p, const Node& n, Values i, Values o) { conv(p, n, i[0].shape, o[0].shape, false); }},
+       [](Problem& p, const Node& n, Values i, Values o) { conv(p, n, i[0].shape, o[0].shape); }},
       {"bias_add", rows_of_first},
       {"bias_backward", rows_of_first},
       {"relu", relu},
@@ -207,9 +215,8 @@ Problem problem_of(const Graph& graph, const Node& node) {
 std::vector<ValueId> operands_of(const Node& node, const Op& op, const Problem& problem) {
   std::vector<ValueId> operands = node.inputs;
   const auto count = static_cast<std::size_t>(op.signature(problem).count);
-  // Only concat and gemm have inputs to fill up before their output, and concat_backward outputs after those that are
-  // there.
-  if (node.definition->name == "concat" || node.definition->name == "gemm")
+  // Only these have inputs to fill up before their output, and concat_backward outputs after those that are there.
+  if (node.definition->name == "concat" || node.definition->name == "gemm" || node.definition->name == "conv2d")
     operands.resize(count - node.outputs.size());
   operands.insert(operands.end(), node.outputs.begin(), node.outputs.end());
   if (node.definition->name == "concat_backward") operands.resize(count);

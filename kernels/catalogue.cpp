@@ -13,6 +13,7 @@ bool can_run(const Rung& rung, const Problem& problem, int capability) {
   if (!(rung.needs.dtypes & (1u << static_cast<unsigned>(problem.dtype)))) return false;
   if (!emulated && rung.needs.min_capability > capability) return false;
   if (!emulated && rung.needs.exact_capability != 0 && rung.needs.exact_capability != capability) return false;
+  if (problem.strict && rung.bound_factor > 1) return false;
   return rung.needs.takes == nullptr || rung.needs.takes(problem);
 }
 

@@ -30,6 +30,7 @@ struct Problem {
   double scalars[kMaxScalars] = {};
   DType dtype = DType::f32;    ///< of the floating-point operands that follow the op's type
   const char* note = nullptr;  ///< where the shape comes from ("resnet18 layer2.0.conv1"), for a table's rows
+  bool strict = false;         ///< only rungs that keep to the op's bound itself (Rung::bound_factor 1): no Winograd
 };
 
 enum class Role : std::uint8_t { input, output, inout };
@@ -84,11 +85,14 @@ struct Rung {
   /// Enqueues the work. `operands` follow the signature's order; `workspace` has at least workspace_bytes().
   void (*launch)(const Problem&, void* const* operands, void* workspace, Stream stream);
   std::int64_t (*workspace_bytes)(const Problem&) = nullptr;  ///< null: needs none
+  /// How many times Op::bound this rung may be off. 1 but for Winograd, whose transforms add and subtract neighbours
+  /// before they multiply: 8. Such a rung is not for a problem that is strict.
+  double bound_factor = 1;
 };
 
 /// How far a rung may be from the double reference: |got - exact| <= c * u * sqrt(terms) * magnitude, elementwise,
 /// where u is the unit roundoff of the op's type (or the output's, where that is larger). c is 4 at most; a larger one
-/// needs a reason in the commit that raises it.
+/// needs a reason in the commit that raises it. Rung::bound_factor multiplies it.
 struct Bound {
   double c = 4;
   std::int64_t (*terms)(const Problem&) = nullptr;  ///< the length of the sums; null: 1

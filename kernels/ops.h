@@ -7,7 +7,7 @@
 //   gemm                       a, b, [bias], [residual], y                                     Gemm
 //   im2col                     x, columns                                                      Conv2d
 //   col2im                     dcolumns, dx                                                    Conv2d
-//   conv2d                     x, weight, [bias], y                                            Conv2d
+//   conv2d                     x, weight, [scale], [bias], [residual], y                       Conv2d
 //   conv2d_backward_data       dy, weight, dx                                                  Conv2d
 //   conv2d_backward_filter     x, dy, dweight                                                  Conv2d
 //   bias_add                   x, bias, y                                                      Rows
@@ -75,8 +75,12 @@ struct Gemm {
   enum : int { alpha, beta };
 };
 
-/// y (N, P, Q, K) = x (N, H, W, C) * weight (K, R, S, C) [+ bias (K)], P = (H + 2 pad_h - dilation_h (R - 1) - 1) /
-/// stride_h + 1. columns is (N P Q, R S C). groups is 1; anything else is refused.
+/// y (N, P, Q, K) = x (N, H, W, C) * weight (K, R, S, C / groups), P = (H + 2 pad_h - dilation_h (R - 1) - 1) /
+/// stride_h + 1. groups divides C and K, and filter k sees the channels of group k / (K / groups) alone, as torch has
+/// it. Then the epilogue, what a folded batch norm, a shortcut and a ReLU want, in this order: y *= scale (K), y +=
+/// bias (K), y += residual (N, P, Q, K), ReLU. The gradients have the epilogue's extents 0, or ignore them: they are of
+/// the convolution alone. im2col and col2im know no groups: columns is (N P Q, R S C).
+/// tf32: float32 inputs may be rounded to TF32 on their way into tensor cores, as in Gemm.
 struct Conv2d {
   enum : int {
     N,
@@ -94,6 +98,10 @@ struct Conv2d {
     dilation_w,
     groups,
     has_bias,
+    has_scale,
+    has_residual,
+    relu,
+    tf32,
     kCount
   };
 };

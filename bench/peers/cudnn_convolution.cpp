@@ -122,7 +122,7 @@ class ConvolutionGraph {
         graph_(cudnn, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR) {
     const std::int64_t* e = problem.extents;
     x_ = tensor(cudnn, kX, problem.dtype, e[Conv2d::N], e[Conv2d::C], e[Conv2d::H], e[Conv2d::W]);
-    w_ = tensor(cudnn, kW, problem.dtype, e[Conv2d::K], e[Conv2d::C], e[Conv2d::R], e[Conv2d::S]);
+    w_ = tensor(cudnn, kW, problem.dtype, e[Conv2d::K], e[Conv2d::C] / e[Conv2d::groups], e[Conv2d::R], e[Conv2d::S]);
     y_ = tensor(cudnn, kY, problem.dtype, y.dims[0], y.dims[3], y.dims[1], y.dims[2]);
     const std::vector<std::int64_t> padding = {e[Conv2d::pad_h], e[Conv2d::pad_w]};
     convolution_.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, std::vector{CUDNN_DATA_FLOAT})
@@ -240,7 +240,9 @@ std::optional<PeerCall> cudnn_convolution(const Cudnn& cudnn, const std::string&
                                : function == "convolution_backward_data"   ? &kBackwardData
                                : function == "convolution_backward_filter" ? &kBackwardFilter
                                                                            : nullptr;
-  if (pass == nullptr || call.problem().extents[Conv2d::has_bias] != 0) return {};
+  if (pass == nullptr) return {};
+  for (const int epilogue : {Conv2d::has_bias, Conv2d::has_scale, Conv2d::has_residual, Conv2d::relu})
+    if (call.problem().extents[epilogue] != 0) return {};
   const Signature& signature = call.signature();
   const Operand* y = nullptr;
   for (int i = 0; i < signature.count; ++i)

@@ -19,10 +19,14 @@ using onednn::dims;
 using onednn::tag;
 using onednn::type;
 
+constexpr int kBias = 3;  // conv2d's inputs: x, weight, scale, bias, residual
+
 ConvolutionShape shape_of(const Problem& problem, ConvolutionPass pass) {
   using E = extents::Conv2d;
   const auto* e = problem.extents;
   if (e[E::groups] != 1) fail("conv2d with groups is not supported");
+  if (e[E::has_scale] || e[E::has_residual] || e[E::relu])
+    fail("the cpu device fuses by itself: give it the graph before an epilogue was folded into its convolutions");
   ConvolutionShape s;
   s.pass = pass;
   s.N = e[E::N], s.H = e[E::H], s.W = e[E::W], s.C = e[E::C], s.K = e[E::K], s.R = e[E::R], s.S = e[E::S];
@@ -153,7 +157,7 @@ void fold(Compiler& c, StepBuilder& s, const Node& conv, const Node& norm, const
   const double eps = problem_of(c.graph(), norm).scalars[extents::BatchNorm::eps];
   // Numbers that something computes may move at any run.
   bool lasting = true;
-  for (ValueId v : {input_of(conv, 1), input_of(conv, 2), input_of(norm, 1), input_of(norm, 2), input_of(norm, 3),
+  for (ValueId v : {input_of(conv, 1), input_of(conv, kBias), input_of(norm, 1), input_of(norm, 2), input_of(norm, 3),
                     input_of(norm, 4)})
     lasting = lasting && (!v || c.value(v).kind == ValueKind::parameter || c.value(v).kind == ValueKind::state);
   if (lasting) s.begin_prepared();
@@ -180,7 +184,7 @@ void fold(Compiler& c, StepBuilder& s, const Node& conv, const Node& norm, const
 void lower_conv2d(Compiler& c, const Group& group) {
   const Node& node = c.node(group.main);
   const ConvolutionShape shape = shape_of(problem_of(c.graph(), node), ConvolutionPass::forward);
-  const ValueId bias_value = input_of(node, 2);
+  const ValueId bias_value = input_of(node, kBias);
   const bool has_bias = static_cast<bool>(bias_value);
   dnnl::post_ops ops;
   if (group.add) ops.append_sum(1.0f);

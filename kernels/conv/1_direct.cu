@@ -1,6 +1,7 @@
 // conv2d, rung 1 of each of the three passes: direct. The formula and its costs stand in conv.h.
 
 #include "kernels/conv/conv.h"
+#include "kernels/conv/epilogue.h"
 #include "kernels/launch.h"
 #include "kernels/ops.h"
 
@@ -20,13 +21,14 @@ LaunchConfig config_for(int64_t elements, Stream stream) {
 // one.
 template <class T>
 __global__ void conv2d_direct_kernel(ConvShape z, const T* __restrict__ x, const T* __restrict__ weight,
-                                     const T* __restrict__ bias, T* __restrict__ y) {
+                                     ConvEpilogue<T> epilogue) {
   const int64_t element = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;  // in [0, N P Q K)
   if (element >= z.pixels_out() * z.K) return;
   const int k = static_cast<int>(element % z.K);
   const int q = static_cast<int>(element / z.K % z.Q);
   const int p = static_cast<int>(element / z.K / z.Q % z.P);
   const int64_t n = element / z.K / z.Q / z.P;
+  const int channels = z.channels(), first = k / z.filters() * channels;  // the group's channels begin there
   float sum = 0;
   for (int r = 0; r < z.R; ++r) {
     const int h = z.row_in(p, r);
@@ -34,19 +36,18 @@ __global__ void conv2d_direct_kernel(ConvShape z, const T* __restrict__ x, const
     for (int s = 0; s < z.S; ++s) {
       const int w = z.column_in(q, s);
       if (w < 0 || w >= z.W) continue;
-      const T* pixel = x + ((n * z.H + h) * z.W + w) * z.C;
-      const T* tap = weight + ((int64_t{k} * z.R + r) * z.S + s) * z.C;
-      for (int c = 0; c < z.C; ++c) sum += static_cast<float>(pixel[c]) * static_cast<float>(tap[c]);
+      const T* pixel = x + ((n * z.H + h) * z.W + w) * z.C + first;
+      const T* tap = weight + ((int64_t{k} * z.R + r) * z.S + s) * channels;
+      for (int c = 0; c < channels; ++c) sum += to_float(pixel[c]) * to_float(tap[c]);
     }
   }
-  if (bias != nullptr) sum += static_cast<float>(bias[k]);
-  y[element] = static_cast<T>(sum);
+  store_conv_sum(epilogue, element / z.K, k, sum);
 }
 
 // backward data, rung 1, direct: dx[n,h,w,c] = sum_{r,s,k} dy[n,p,q,k] weight[k,r,s,c] over the p, q whose patch has
-// (h, w) under tap (r, s). A thread an element of dx gathers what the forward pass spread, so nothing is added by two
-// threads at once and no atomics are needed. Threads of a warp differ in c and read weight side by side; but with a
-// stride of 2, three quarters of the taps find no p, q and are gone through for nothing.
+// (h, w) under tap (r, s), and the k of c's group. A thread an element of dx gathers what the forward pass spread, so
+// nothing is added by two threads at once and no atomics are needed. Threads of a warp differ in c and read weight side
+// by side; but with a stride of 2, three quarters of the taps find no p, q and are gone through for nothing.
 template <class T>
 __global__ void conv2d_backward_data_direct_kernel(ConvShape z, const T* __restrict__ dy, const T* __restrict__ weight,
                                                    T* __restrict__ dx) {
@@ -57,6 +58,7 @@ __global__ void conv2d_backward_data_direct_kernel(ConvShape z, const T* __restr
   const int h = static_cast<int>(element / z.C / z.W % z.H);
   const int64_t n = element / z.C / z.W / z.H;
   const int64_t filter = z.patch();  // from one filter to the next
+  const int channels = z.channels(), filters = z.filters(), first = c / channels * filters;
   float sum = 0;
   for (int r = 0; r < z.R; ++r) {
     const int p = z.row_out(h, r);
@@ -64,12 +66,12 @@ __global__ void conv2d_backward_data_direct_kernel(ConvShape z, const T* __restr
     for (int s = 0; s < z.S; ++s) {
       const int q = z.column_out(w, s);
       if (q < 0) continue;
-      const T* gradient = dy + ((n * z.P + p) * z.Q + q) * z.K;
-      const T* tap = weight + (r * z.S + s) * z.C + c;
-      for (int k = 0; k < z.K; ++k) sum += static_cast<float>(gradient[k]) * static_cast<float>(tap[k * filter]);
+      const T* gradient = dy + ((n * z.P + p) * z.Q + q) * z.K + first;
+      const T* tap = weight + first * filter + (r * z.S + s) * channels + c % channels;
+      for (int k = 0; k < filters; ++k) sum += to_float(gradient[k]) * to_float(tap[k * filter]);
     }
   }
-  dx[element] = static_cast<T>(sum);
+  dx[element] = from_float<T>(sum);
 }
 
 // backward filter, rung 1, direct: dweight[k,r,s,c] = sum_{n,p,q} dy[n,p,q,k] x[n,h,w,c] with (h, w) under tap (r, s).
@@ -78,12 +80,13 @@ __global__ void conv2d_backward_data_direct_kernel(ConvShape z, const T* __restr
 template <class T>
 __global__ void conv2d_backward_filter_direct_kernel(ConvShape z, const T* __restrict__ x, const T* __restrict__ dy,
                                                      T* __restrict__ dweight) {
-  const int64_t element = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;  // in [0, K R S C)
+  const int64_t element = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;  // in [0, K R S C')
   if (element >= int64_t{z.K} * z.patch()) return;
-  const int c = static_cast<int>(element % z.C);
-  const int s = static_cast<int>(element / z.C % z.S);
-  const int r = static_cast<int>(element / z.C / z.S % z.R);
-  const int k = static_cast<int>(element / z.C / z.S / z.R);
+  const int channels = z.channels();
+  const int s = static_cast<int>(element / channels % z.S);
+  const int r = static_cast<int>(element / channels / z.S % z.R);
+  const int k = static_cast<int>(element / channels / z.S / z.R);
+  const int c = k / z.filters() * channels + static_cast<int>(element % channels);  // in [0, C)
   float sum = 0;
   for (int64_t n = 0; n < z.N; ++n) {
     for (int p = 0; p < z.P; ++p) {
@@ -92,19 +95,18 @@ __global__ void conv2d_backward_filter_direct_kernel(ConvShape z, const T* __res
       for (int q = 0; q < z.Q; ++q) {
         const int w = z.column_in(q, s);
         if (w < 0 || w >= z.W) continue;
-        sum += static_cast<float>(dy[((n * z.P + p) * z.Q + q) * z.K + k]) *
-               static_cast<float>(x[((n * z.H + h) * z.W + w) * z.C + c]);
+        sum += to_float(dy[((n * z.P + p) * z.Q + q) * z.K + k]) * to_float(x[((n * z.H + h) * z.W + w) * z.C + c]);
       }
     }
   }
-  dweight[element] = static_cast<T>(sum);
+  dweight[element] = from_float<T>(sum);
 }
 
 template <class T>
 void forward(const Problem& problem, void* const* operands, Stream stream) {
   const ConvShape z = conv_shape(problem);
-  launch(conv2d_direct_kernel<T>, config_for(z.pixels_out() * z.K, stream), z, static_cast<const T*>(operands[0]),
-         static_cast<const T*>(operands[1]), static_cast<const T*>(operands[2]), static_cast<T*>(operands[3]));
+  launch(conv2d_direct_kernel<T>, config_for(z.pixels_out() * z.K, stream), z, static_cast<const T*>(operands[kConvX]),
+         static_cast<const T*>(operands[kConvWeight]), conv_epilogue<T>(problem, operands));
 }
 
 template <class T>

@@ -128,12 +128,12 @@ const Op im2col = {
     .extent_names = kConvExtents,
     .scalar_names = {},
     .signature = [](const Problem& p) { return signature_of(p, false); },
-    .check = check_conv2d,
+    .check = check_im2col,
     .reference = reference::im2col,
     .flops = [](const Problem&) { return 0.0; },
     .bytes = [](const Problem& p) { return conv_element_bytes(p) * elements_moved(p); },
     .bound = {},
-    .problems = kConvProblems,
+    .problems = kUngroupedProblems,
     .rungs = kIm2colRungs,
     .exact_on_integers = true,
 };
@@ -145,7 +145,7 @@ const Op col2im = {
     .extent_names = kConvExtents,
     .scalar_names = {},
     .signature = [](const Problem& p) { return signature_of(p, true); },
-    .check = check_conv2d,
+    .check = check_im2col,
     .reference = reference::col2im,
     .flops =
         [](const Problem& p) {
@@ -154,7 +154,7 @@ const Op col2im = {
         },
     .bytes = [](const Problem& p) { return conv_element_bytes(p) * elements_moved(p); },
     .bound = {.c = 4, .terms = [](const Problem& p) { return p.extents[Conv2d::R] * p.extents[Conv2d::S]; }},
-    .problems = kConvProblems,
+    .problems = kUngroupedProblems,
     .rungs = kCol2imRungs,
     .gradient_of = "im2col",
     .exact_on_integers = true,

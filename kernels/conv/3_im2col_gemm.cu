@@ -1,22 +1,26 @@
 // conv2d, rung 2 of each of the three passes: im2col and a matrix product. The formula and its costs stand in conv.h.
 //
-//   forward   y (N P Q, K)         = columns (N P Q, R S C) * weight (K, R S C)^T [+ bias]
+//   forward   y (N P Q, K)         = columns (N P Q, R S C) * weight (K, R S C)^T, gemm's epilogue
 //   data      dcolumns             = dy (N P Q, K) * weight (K, R S C), then col2im
 //   filter    dweight (K, R S C)   = dy (N P Q, K)^T * columns
 //
 // The direct loops fetched each number anew for each use; here the product's tiles reuse it. The price is the columns:
 // R S / stride^2 times the picture, written once and read once (more often where K has several tiles). Columns of a
 // whole batch may be gigabytes, so pictures are taken as many at a time as fit a fixed budget. A 1x1 filter of stride 1
-// needs no columns: the picture is its own.
+// needs no columns: the picture is its own. Groups are left to others: each would be a product of its own, of a few
+// columns.
 
 #include <algorithm>
 
 #include "kernels/conv/conv.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/launch.h"
+#include "kernels/ops.h"
 
 namespace weft::WEFT_TARGET {
 namespace {
+
+using extents::Conv2d;
 
 // For the columns of the pictures taken at a time. On simt small, so that they stay in the processor's cache, and so
 // that tests of small shapes come by here more than once.
@@ -36,10 +40,12 @@ int64_t columns_bytes(const ConvShape& z, int64_t element_bytes) {
 template <class T>
 void forward(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
   const ConvShape z = conv_shape(problem);
-  const auto* x = static_cast<const T*>(operands[0]);
-  const auto* weight = static_cast<const T*>(operands[1]);
-  const auto* bias = static_cast<const T*>(operands[2]);
-  auto* y = static_cast<T*>(operands[3]);
+  const auto* x = static_cast<const T*>(operands[kConvX]);
+  const auto* weight = static_cast<const T*>(operands[kConvWeight]);
+  const auto* e = problem.extents;
+  const auto* bias = e[Conv2d::has_bias] ? static_cast<const T*>(operands[kConvBias]) : nullptr;
+  const auto* residual = e[Conv2d::has_residual] ? static_cast<const T*>(operands[kConvResidual]) : nullptr;
+  auto* y = static_cast<T*>(operands[kConvY]);
   const int step = z.is_pointwise() ? z.N : images_at_a_time(z, sizeof(T));
   for (int n = 0; n < z.N; n += step) {
     const ConvShape part = with_images(z, std::min(step, z.N - n));
@@ -48,14 +54,17 @@ void forward(const Problem& problem, void* const* operands, void* workspace, Str
       launch_im2col(part, x + int64_t{n} * z.H * z.W * z.C, static_cast<T*>(workspace), stream);
       columns = static_cast<const T*>(workspace);
     }
+    const int64_t done = int64_t{n} * z.P * z.Q * z.K;
     gemm_best<T, T>({.a = columns,
                      .b = weight,
                      .bias = bias,
-                     .y = y + int64_t{n} * z.P * z.Q * z.K,
+                     .residual = residual == nullptr ? nullptr : residual + done,
+                     .y = y + done,
                      .M = part.pixels_out(),
                      .N = z.K,
                      .K = z.patch(),
-                     .trans_b = true},
+                     .trans_b = true,
+                     .relu = e[Conv2d::relu] != 0},
                     stream);
   }
 }
@@ -147,6 +156,14 @@ void conv2d_backward_filter_im2col_gemm(const Problem& problem, void* const* ope
   const int64_t n = int64_t{z.K} * z.patch();
   launch(round_kernel, {.grid = dim3(static_cast<unsigned>(ceil_div(n, 256))), .block = dim3(256), .stream = stream},
          sums, static_cast<__nv_bfloat16*>(operands[2]), n);
+}
+
+bool conv_has_no_groups(const Problem& problem) {
+  return problem.extents[Conv2d::groups] == 1;
+}
+
+bool conv2d_im2col_gemm_takes(const Problem& problem) {
+  return conv_has_no_groups(problem) && !problem.extents[Conv2d::has_scale];
 }
 
 int64_t conv2d_im2col_gemm_workspace(const Problem& problem) {

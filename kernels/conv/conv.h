@@ -1,12 +1,15 @@
 #pragma once
-// conv2d: y[n,p,q,k] = sum_{r,s,c} x[n, p stride - pad + r dilation, q stride - pad + s dilation, c] weight[k,r,s,c]
-// [+ bias[k]], with 0 for what lies outside the picture. x is (N, H, W, C), weight (K, R, S, C), y (N, P, Q, K).
-// Each of the three passes (forward, data, filter) has 2 N P Q K R S C flops; the fewest bytes are one read of its two
-// inputs and one write of its output. With C and K of 64 or more a pass is bound by arithmetic.
+// conv2d: y[n,p,q,k] = sum_{r,s,c} x[n, p stride - pad + r dilation, q stride - pad + s dilation, g C' + c]
+// weight[k,r,s,c], with 0 for what lies outside the picture. x is (N, H, W, C), weight (K, R, S, C'), y (N, P, Q, K).
+// C' = C / groups channels and K' = K / groups filters make a group; filter k belongs to group g = k / K'. With an
+// epilogue y = relu?(scale[k] y + bias[k] + residual). Each of the three passes (forward, data, filter) has
+// 2 N P Q K R S C' flops; the fewest bytes are one read of its two inputs and one write of its output. With C' and K'
+// of 64 or more a pass is bound by arithmetic.
 //
 //   1_direct.cu        the three passes as nested loops, a thread an element of the result
 //   2_im2col.cu        im2col and col2im: the picture as a matrix of patches, and back; ops of their own
 //   3_im2col_gemm.cu   the three passes as one matrix product each
+//   epilogue.h         what happens to a finished sum of the forward pass
 //   conv2d.cu          the catalogue's entries, and the choice
 //
 // This header is what they share.
@@ -21,10 +24,14 @@ struct ConvShape {
   int N, H, W, C, K, R, S;
   int stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
   int P, Q;
+  int groups;
 
   __host__ __device__ int64_t pixels_in() const { return int64_t{N} * H * W; }
   __host__ __device__ int64_t pixels_out() const { return int64_t{N} * P * Q; }
-  __host__ __device__ int patch() const { return R * S * C; }
+  /// Channels and filters of a group, and the length of a filter.
+  __host__ __device__ int channels() const { return C / groups; }
+  __host__ __device__ int filters() const { return K / groups; }
+  __host__ __device__ int patch() const { return R * S * channels(); }
 
   /// The row of x under tap r of output row p; outside [0, H) it is padding. The same for columns.
   __host__ __device__ int row_in(int p, int r) const { return p * stride_h - pad_h + r * dilation_h; }
@@ -44,6 +51,9 @@ struct ConvShape {
 };
 
 ConvShape conv_shape(const Problem& problem);
+
+/// conv2d's operands by position.
+enum ConvOperand : int { kConvX, kConvWeight, kConvScale, kConvBias, kConvResidual, kConvY, kConvOperands };
 
 /// The same shape with `images` pictures.
 inline ConvShape with_images(ConvShape shape, int images) {
@@ -68,6 +78,9 @@ void conv2d_backward_filter_direct(const Problem&, void* const* operands, void* 
 void conv2d_im2col_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_backward_data_im2col_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_backward_filter_im2col_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
+/// For Needs::takes: no groups; forward, what gemm's epilogue can do, and that is no scale.
+bool conv2d_im2col_gemm_takes(const Problem& problem);
+bool conv_has_no_groups(const Problem& problem);
 int64_t conv2d_im2col_gemm_workspace(const Problem& problem);
 int64_t conv2d_backward_data_im2col_gemm_workspace(const Problem& problem);
 int64_t conv2d_backward_filter_im2col_gemm_workspace(const Problem& problem);

@@ -24,7 +24,8 @@ Operand x_of(const ConvShape& z, DType dtype, bool gradient) {
 }
 
 Operand weight_of(const ConvShape& z, DType dtype, bool gradient) {
-  return {gradient ? "dweight" : "weight", gradient ? Role::output : Role::input, dtype, 4, {z.K, z.R, z.S, z.C}};
+  return {
+      gradient ? "dweight" : "weight", gradient ? Role::output : Role::input, dtype, 4, {z.K, z.R, z.S, z.channels()}};
 }
 
 Operand y_of(const ConvShape& z, DType dtype, bool gradient) {
@@ -33,9 +34,17 @@ Operand y_of(const ConvShape& z, DType dtype, bool gradient) {
 
 Signature forward_signature(const Problem& problem) {
   const ConvShape z = conv_shape(problem);
-  Operand bias{"bias", Role::input, problem.dtype, 1, {z.K}};
-  bias.present = problem.extents[Conv2d::has_bias] != 0;
-  return {4, {x_of(z, problem.dtype, false), weight_of(z, problem.dtype, false), bias, y_of(z, problem.dtype, false)}};
+  Signature signature{kConvOperands,
+                      {x_of(z, problem.dtype, false),
+                       weight_of(z, problem.dtype, false),
+                       {"scale", Role::input, problem.dtype, 1, {z.K}},
+                       {"bias", Role::input, problem.dtype, 1, {z.K}},
+                       {"residual", Role::input, problem.dtype, 4, {z.N, z.P, z.Q, z.K}},
+                       y_of(z, problem.dtype, false)}};
+  signature.operands[kConvScale].present = problem.extents[Conv2d::has_scale] != 0;
+  signature.operands[kConvBias].present = problem.extents[Conv2d::has_bias] != 0;
+  signature.operands[kConvResidual].present = problem.extents[Conv2d::has_residual] != 0;
+  return signature;
 }
 
 Signature data_signature(const Problem& problem) {
@@ -59,14 +68,41 @@ double conv_bytes(const Problem& problem) {
   return conv_element_bytes(problem) * static_cast<double>(elements);
 }
 
+double forward_bytes(const Problem& problem) {
+  const ConvShape z = conv_shape(problem);
+  const auto* e = problem.extents;
+  const int64_t vectors = e[Conv2d::has_scale] + e[Conv2d::has_bias];
+  const int64_t elements = vectors * z.K + e[Conv2d::has_residual] * z.pixels_out() * z.K;
+  return conv_bytes(problem) + conv_element_bytes(problem) * static_cast<double>(elements);
+}
+
+/// The products of a sum, and what the epilogue adds.
+int64_t forward_terms(const Problem& problem) {
+  const auto* e = problem.extents;
+  return conv_shape(problem).patch() + e[Conv2d::has_scale] + e[Conv2d::has_bias] + e[Conv2d::has_residual];
+}
+
+double conv_unit_roundoff(const Problem& problem) {
+  if (problem.dtype == DType::bf16) return 0x1p-8;
+  return problem.extents[Conv2d::tf32] ? 0x1p-11 : 0x1p-24;
+}
+
 // Below this the product's tiles are mostly padding, and its two launches cost more than the loops.
 constexpr double kFewestFlopsForGemm = 1 << 16;
 
 enum : int { kDirect, kIm2colGemm };
 
-int choose_conv(const Problem& problem, int) {
-  return conv_flops(problem) < kFewestFlopsForGemm ? kDirect : kIm2colGemm;
+int choose_forward(const Problem& problem, int) {
+  const bool product = conv_flops(problem) >= kFewestFlopsForGemm && conv2d_im2col_gemm_takes(problem);
+  return product ? kIm2colGemm : kDirect;
 }
+
+int choose_gradient(const Problem& problem, int) {
+  return conv_flops(problem) >= kFewestFlopsForGemm && conv_has_no_groups(problem) ? kIm2colGemm : kDirect;
+}
+
+constexpr Needs kForwardProduct = {.dtypes = kConvNeeds.dtypes, .takes = conv2d_im2col_gemm_takes};
+constexpr Needs kGradientProduct = {.dtypes = kConvNeeds.dtypes, .takes = conv_has_no_groups};
 
 constexpr const char* kDirectIdea = "A thread an element of the result, its sum as the formula says.";
 constexpr const char* kGemmIdea =
@@ -76,16 +112,16 @@ constexpr const char* kGemmIdea =
 
 constexpr Rung kForwardRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_direct},
-    {"im2col-gemm", kGemmIdea, kConvNeeds, conv2d_im2col_gemm, conv2d_im2col_gemm_workspace},
+    {"im2col-gemm", kGemmIdea, kForwardProduct, conv2d_im2col_gemm, conv2d_im2col_gemm_workspace},
 };
 constexpr Rung kDataRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_data_direct},
-    {"im2col-gemm", kGemmIdea, kConvNeeds, conv2d_backward_data_im2col_gemm,
+    {"im2col-gemm", kGemmIdea, kGradientProduct, conv2d_backward_data_im2col_gemm,
      conv2d_backward_data_im2col_gemm_workspace},
 };
 constexpr Rung kFilterRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_filter_direct},
-    {"im2col-gemm", kGemmIdea, kConvNeeds, conv2d_backward_filter_im2col_gemm,
+    {"im2col-gemm", kGemmIdea, kGradientProduct, conv2d_backward_filter_im2col_gemm,
      conv2d_backward_filter_im2col_gemm_workspace},
 };
 
@@ -108,7 +144,8 @@ ConvShape conv_shape(const Problem& problem) {
           .dilation_h = at(Conv2d::dilation_h),
           .dilation_w = at(Conv2d::dilation_w),
           .P = outputs(e[Conv2d::H], e[Conv2d::pad_h], e[Conv2d::dilation_h], e[Conv2d::R], e[Conv2d::stride_h]),
-          .Q = outputs(e[Conv2d::W], e[Conv2d::pad_w], e[Conv2d::dilation_w], e[Conv2d::S], e[Conv2d::stride_w])};
+          .Q = outputs(e[Conv2d::W], e[Conv2d::pad_w], e[Conv2d::dilation_w], e[Conv2d::S], e[Conv2d::stride_w]),
+          .groups = at(Conv2d::groups)};
 }
 
 void check_conv2d(const Problem& problem) {
@@ -131,21 +168,27 @@ void check_conv2d(const Problem& problem) {
     at_least(which, 1);
   at_least(Conv2d::pad_h, 0);
   at_least(Conv2d::pad_w, 0);
-  if (e[Conv2d::groups] != 1)
-    refuse(std::string("groups=")
-               .append(std::to_string(e[Conv2d::groups]))
-               .append(" is not supported: every filter sees every channel, so groups must be 1"));
+  at_least(Conv2d::groups, 1);
+  if (e[Conv2d::C] % e[Conv2d::groups] != 0 || e[Conv2d::K] % e[Conv2d::groups] != 0)
+    refuse("groups must divide C and K");
   if (e[Conv2d::dilation_h] * (e[Conv2d::R] - 1) + 1 > e[Conv2d::H] + 2 * e[Conv2d::pad_h] ||
       e[Conv2d::dilation_w] * (e[Conv2d::S] - 1) + 1 > e[Conv2d::W] + 2 * e[Conv2d::pad_w])
     refuse("the dilated filter is larger than the padded picture, so there is no output");
   if (e[Conv2d::R] * e[Conv2d::S] * e[Conv2d::C] > INT32_MAX) refuse("a filter must have fewer than 2^31 elements");
 }
 
+void check_im2col(const Problem& problem) {
+  check_conv2d(problem);
+  if (problem.extents[Conv2d::groups] != 1)
+    fail("im2col: groups=" + std::to_string(problem.extents[Conv2d::groups]) +
+         ": columns hold all channels of a patch, so groups must be 1");
+}
+
 const Op conv2d = {
     .name = "conv2d",
     .formula =
-        "y[n,p,q,k] = sum_rsc x[n, p stride - pad + r dilation, q stride - pad + s dilation, c] weight[k,r,s,c] "
-        "[+ bias[k]]; x (N,H,W,C), weight (K,R,S,C), y (N,P,Q,K)",
+        "y[n,p,q,k] = relu?([scale[k]] sum_rsc x[n, p stride - pad + r dilation, q stride - pad + s dilation, c] "
+        "weight[k,r,s,c] [+ bias[k]] [+ residual[n,p,q,k]]); x (N,H,W,C), weight (K,R,S,C/groups), y (N,P,Q,K)",
     .peer = "cudnn:convolution_forward",
     .extent_names = kConvExtents,
     .scalar_names = {},
@@ -153,11 +196,11 @@ const Op conv2d = {
     .check = check_conv2d,
     .reference = reference::conv2d,
     .flops = conv_flops,
-    .bytes = conv_bytes,
-    .bound = {.c = 4, .terms = [](const Problem& p) -> int64_t { return conv_shape(p).patch(); }},
-    .problems = kConvProblems,
+    .bytes = forward_bytes,
+    .bound = {.c = 4, .terms = forward_terms, .unit = conv_unit_roundoff},
+    .problems = kForwardProblems,
     .rungs = kForwardRungs,
-    .choose = choose_conv,
+    .choose = choose_forward,
     .exact_on_integers = true,
 };
 
@@ -174,11 +217,15 @@ const Op conv2d_backward_data = {
     .bytes = conv_bytes,
     .bound = {.c = 4,
               .terms =
-                  [](const Problem& p) { return p.extents[Conv2d::R] * p.extents[Conv2d::S] * p.extents[Conv2d::K]; }},
-    .problems = kConvProblems,
+                  [](const Problem& p) {
+                    return p.extents[Conv2d::R] * p.extents[Conv2d::S] * p.extents[Conv2d::K] /
+                           p.extents[Conv2d::groups];
+                  },
+              .unit = conv_unit_roundoff},
+    .problems = kGradientProblems,
     .rungs = kDataRungs,
     .gradient_of = "conv2d",
-    .choose = choose_conv,
+    .choose = choose_gradient,
     .exact_on_integers = true,
 };
 
@@ -194,11 +241,11 @@ const Op conv2d_backward_filter = {
     .reference = reference::conv2d_backward_filter,
     .flops = conv_flops,
     .bytes = conv_bytes,
-    .bound = {.c = 4, .terms = [](const Problem& p) { return conv_shape(p).pixels_out(); }},
-    .problems = kConvProblems,
+    .bound = {.c = 4, .terms = [](const Problem& p) { return conv_shape(p).pixels_out(); }, .unit = conv_unit_roundoff},
+    .problems = kGradientProblems,
     .rungs = kFilterRungs,
     .gradient_of = "conv2d",
-    .choose = choose_conv,
+    .choose = choose_gradient,
     .exact_on_integers = true,
 };
 

@@ -6,14 +6,16 @@
 
 namespace weft::WEFT_TARGET {
 
-inline constexpr const char* kConvExtents[] = {"N",     "H",          "W",          "C",        "K",
-                                               "R",     "S",          "stride_h",   "stride_w", "pad_h",
-                                               "pad_w", "dilation_h", "dilation_w", "groups",   "has_bias"};
+inline constexpr const char* kConvExtents[] = {
+    "N",     "H",     "W",          "C",          "K",      "R",        "S",         "stride_h",     "stride_w",
+    "pad_h", "pad_w", "dilation_h", "dilation_w", "groups", "has_bias", "has_scale", "has_residual", "relu",
+    "tf32"};
 
 inline constexpr Needs kConvNeeds = {.dtypes = 1u << static_cast<unsigned>(DType::f32) |
                                                1u << static_cast<unsigned>(DType::bf16)};
 
-/// The shapes worth testing. N, H, W, C, K, R, S, stride (h, w), pad (h, w), dilation (h, w), groups, has_bias.
+/// The shapes worth testing. N, H, W, C, K, R, S, stride (h, w), pad (h, w), dilation (h, w), groups, has_bias,
+/// has_scale, has_residual, relu. First those of one group, then the grouped, then those with an epilogue.
 inline constexpr Problem kConvProblems[] = {
     {{1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "one of everything"},
     {{2, 1, 1, 7, 3, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1}, {}, DType::f32, "pictures of one pixel"},
@@ -32,10 +34,30 @@ inline constexpr Problem kConvProblems[] = {
     {{1, 14, 14, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "resnet18 layer1 at 56 px"},
     {{1, 7, 7, 64, 128, 3, 3, 2, 2, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "resnet18 layer2.0.conv1 at 28 px"},
     {{5, 14, 14, 32, 8, 5, 5, 1, 1, 2, 2, 1, 1, 1, 1}, {}, DType::f32, "columns in several parts on simt"},
+    {{2, 7, 6, 6, 9, 3, 3, 1, 1, 1, 1, 1, 1, 3, 0}, {}, DType::f32, "three groups of 2 channels and 3 filters"},
+    {{1, 9, 8, 32, 16, 3, 2, 2, 1, 1, 1, 1, 2, 2, 0}, {}, DType::f32, "two groups, oblong in everything"},
+    {{2, 5, 5, 8, 12, 1, 1, 1, 1, 0, 0, 1, 1, 4, 0}, {}, DType::f32, "1x1 in groups"},
+    {{2, 9, 10, 33, 33, 3, 3, 1, 1, 1, 1, 1, 1, 33, 0}, {}, DType::f32, "depthwise"},
+    {{2, 11, 9, 40, 40, 3, 3, 2, 2, 1, 1, 1, 1, 40, 0}, {}, DType::f32, "depthwise stride 2, as mobilenet_v2's"},
+    {{1, 7, 8, 5, 15, 5, 3, 1, 2, 2, 1, 1, 1, 5, 0}, {}, DType::f32, "depthwise, three filters a channel"},
+    {{2, 6, 7, 20, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1}, {}, DType::f32, "bias and relu"},
+    {{2, 6, 7, 20, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 0}, {}, DType::f32, "scale"},
+    {{1, 9, 9, 17, 63, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "a whole residual block's end"},
+    {{2, 5, 5, 64, 32, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 1}, {}, DType::f32, "1x1, bias, residual and relu"},
+    {{2, 5, 6, 8, 8, 3, 3, 1, 1, 1, 1, 1, 1, 8, 1, 1, 1, 1}, {}, DType::f32, "depthwise with all of it"},
+    {{1, 4, 5, 6, 4, 3, 3, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1}, {}, DType::f32, "two groups with all of it"},
 };
+inline constexpr std::size_t kGroupedProblems = 6, kEpilogueProblems = 6;
+inline constexpr std::span<const Problem> kForwardProblems = kConvProblems;
+inline constexpr std::span<const Problem> kGradientProblems =
+    kForwardProblems.first(kForwardProblems.size() - kEpilogueProblems);
+inline constexpr std::span<const Problem> kUngroupedProblems =
+    kGradientProblems.first(kGradientProblems.size() - kGroupedProblems);
 
-/// Throws weft::Error, with the extents in it, for a convolution that makes no sense or has groups.
+/// Throws weft::Error, with the extents in it, for a convolution that makes no sense.
 void check_conv2d(const Problem& problem);
+/// The same for im2col and col2im, which know no groups.
+void check_im2col(const Problem& problem);
 
 inline double conv_element_bytes(const Problem& problem) {
   return problem.dtype == DType::f32 ? 4 : 2;

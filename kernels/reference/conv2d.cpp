@@ -11,6 +11,7 @@ using extents::Conv2d;
 
 struct Shape {
   std::int64_t n, h, w, c, k, r, s, p, q;
+  std::int64_t channels, filters;  ///< of a group
 };
 
 Shape shape_of(const Problem& problem) {
@@ -26,7 +27,9 @@ Shape shape_of(const Problem& problem) {
           e[Conv2d::R],
           e[Conv2d::S],
           outputs(Conv2d::H, Conv2d::pad_h, Conv2d::dilation_h, Conv2d::R, Conv2d::stride_h),
-          outputs(Conv2d::W, Conv2d::pad_w, Conv2d::dilation_w, Conv2d::S, Conv2d::stride_w)};
+          outputs(Conv2d::W, Conv2d::pad_w, Conv2d::dilation_w, Conv2d::S, Conv2d::stride_w),
+          e[Conv2d::C] / e[Conv2d::groups],
+          e[Conv2d::K] / e[Conv2d::groups]};
 }
 
 /// Calls visit(pixel of x, pixel of y, tap) for every place of the filter over the picture and every tap of it; pixel
@@ -75,21 +78,29 @@ void col2im(const Problem& problem, double* const* operands, double* const* magn
 
 void conv2d(const Problem& problem, double* const* operands, double* const* magnitudes) {
   const Shape z = shape_of(problem);
-  const double *x = operands[0], *weight = operands[1], *bias = operands[2];
-  double *y = operands[3], *magnitude = magnitudes[3];
-  for (std::int64_t i = 0; i < z.n * z.p * z.q * z.k; ++i) {
-    y[i] = bias ? bias[i % z.k] : 0;
-    magnitude[i] = std::fabs(y[i]);
-  }
+  const double *x = operands[0], *weight = operands[1], *scale = operands[2], *bias = operands[3],
+               *residual = operands[4];
+  double *y = operands[5], *magnitude = magnitudes[5];
+  const std::int64_t outputs = z.n * z.p * z.q * z.k;
+  std::fill_n(y, outputs, 0.0);
+  std::fill_n(magnitude, outputs, 0.0);
   for_each_tap(problem, [&](std::int64_t from, std::int64_t to, std::int64_t tap) {
     for (std::int64_t k = 0; from >= 0 && k < z.k; ++k) {
-      for (std::int64_t c = 0; c < z.c; ++c) {
-        const double term = x[from * z.c + c] * weight[(k * z.r * z.s + tap) * z.c + c];
+      for (std::int64_t c = 0; c < z.channels; ++c) {
+        const double term =
+            x[from * z.c + k / z.filters * z.channels + c] * weight[(k * z.r * z.s + tap) * z.channels + c];
         y[to * z.k + k] += term;
         magnitude[to * z.k + k] += std::fabs(term);
       }
     }
   });
+  for (std::int64_t i = 0; i < outputs; ++i) {
+    const double factor = scale ? scale[i % z.k] : 1;
+    const double shift = bias ? bias[i % z.k] : 0, other = residual ? residual[i] : 0;
+    y[i] = factor * y[i] + shift + other;
+    if (problem.extents[Conv2d::relu] && y[i] < 0) y[i] = 0;
+    magnitude[i] = std::fabs(factor) * magnitude[i] + std::fabs(shift) + std::fabs(other);
+  }
 }
 
 void conv2d_backward_data(const Problem& problem, double* const* operands, double* const* magnitudes) {
@@ -100,10 +111,11 @@ void conv2d_backward_data(const Problem& problem, double* const* operands, doubl
   std::fill_n(magnitude, z.n * z.h * z.w * z.c, 0.0);
   for_each_tap(problem, [&](std::int64_t from, std::int64_t to, std::int64_t tap) {
     for (std::int64_t k = 0; from >= 0 && k < z.k; ++k) {
-      for (std::int64_t c = 0; c < z.c; ++c) {
-        const double term = dy[to * z.k + k] * weight[(k * z.r * z.s + tap) * z.c + c];
-        dx[from * z.c + c] += term;
-        magnitude[from * z.c + c] += std::fabs(term);
+      for (std::int64_t c = 0; c < z.channels; ++c) {
+        const double term = dy[to * z.k + k] * weight[(k * z.r * z.s + tap) * z.channels + c];
+        const std::int64_t at = from * z.c + k / z.filters * z.channels + c;
+        dx[at] += term;
+        magnitude[at] += std::fabs(term);
       }
     }
   });
@@ -113,14 +125,15 @@ void conv2d_backward_filter(const Problem& problem, double* const* operands, dou
   const Shape z = shape_of(problem);
   const double *x = operands[0], *dy = operands[1];
   double *dweight = operands[2], *magnitude = magnitudes[2];
-  std::fill_n(dweight, z.k * z.r * z.s * z.c, 0.0);
-  std::fill_n(magnitude, z.k * z.r * z.s * z.c, 0.0);
+  std::fill_n(dweight, z.k * z.r * z.s * z.channels, 0.0);
+  std::fill_n(magnitude, z.k * z.r * z.s * z.channels, 0.0);
   for_each_tap(problem, [&](std::int64_t from, std::int64_t to, std::int64_t tap) {
     for (std::int64_t k = 0; from >= 0 && k < z.k; ++k) {
-      for (std::int64_t c = 0; c < z.c; ++c) {
-        const double term = x[from * z.c + c] * dy[to * z.k + k];
-        dweight[(k * z.r * z.s + tap) * z.c + c] += term;
-        magnitude[(k * z.r * z.s + tap) * z.c + c] += std::fabs(term);
+      for (std::int64_t c = 0; c < z.channels; ++c) {
+        const double term = x[from * z.c + k / z.filters * z.channels + c] * dy[to * z.k + k];
+        const std::int64_t at = (k * z.r * z.s + tap) * z.channels + c;
+        dweight[at] += term;
+        magnitude[at] += std::fabs(term);
       }
     }
   });

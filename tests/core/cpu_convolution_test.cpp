@@ -53,11 +53,11 @@ Exact exact_of(const Graph& graph, const Node& node, const std::map<std::string,
   Exact exact;
   exact.values.assign(static_cast<std::size_t>(graph.value(node.outputs[0]).shape.elements()), NAN);
   exact.magnitudes = exact.values;
-  const bool forward = node.definition->name == "conv2d";  // has an optional bias in between
+  const bool forward = node.definition->name == "conv2d";  // has an optional scale, bias and residual in between
   std::vector<double*> operands = {a.data(), b.data()}, magnitudes = {nullptr, nullptr};
   if (forward) {
-    operands.push_back(nullptr);
-    magnitudes.push_back(nullptr);
+    operands.insert(operands.end(), 3, nullptr);
+    magnitudes.insert(magnitudes.end(), 3, nullptr);
   }
   operands.push_back(exact.values.data());
   magnitudes.push_back(exact.magnitudes.data());

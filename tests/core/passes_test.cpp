@@ -182,7 +182,7 @@ TEST_CASE("what a graph looks like") {
 
   const std::string text = to_text(graph);
   CHECK(std::count(text.begin(), text.end(), '\n') == graph.node_count());
-  CHECK(text.find("(4, 8, 8, 3), (8, 3, 3, 3), - -> (4, 8, 8, 8)") != std::string::npos);
+  CHECK(text.find("(4, 8, 8, 3), (8, 3, 3, 3) -> (4, 8, 8, 8)") != std::string::npos);
 
   const std::string table = layer_table(graph);
   INFO(table);

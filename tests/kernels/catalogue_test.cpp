@@ -106,7 +106,7 @@ void test_run(const Device& device, const Rung& rung, const Case& test, Tally& t
 
   const Outcome first = run_rung(device, rung, problem, test.signature, test.values);
   report("random", first.complaints);
-  report("random", compare(op, problem, test.signature, test.truth, first, false));
+  report("random", compare(op, problem, test.signature, test.truth, first, false, rung.bound_factor));
   note_outputs(rung, problem, test.signature, first, tally);
 
   // The same bits on every run; and on simt in every order in which a block's threads may run between two barriers.
@@ -199,8 +199,11 @@ TEST_CASE("catalogue: the entries are sound") {
     CHECK(op->bound.c <= 4);
     if (op->gradient_of) CHECK(find_op(catalogue, op->gradient_of) != nullptr);
     std::set<std::string> rungs;
-    for (const Rung& rung : op->rungs)
+    for (const Rung& rung : op->rungs) {
       CHECK_MESSAGE(rungs.insert(rung.name).second, std::string(rung.name), " occurs twice");
+      CHECK(rung.bound_factor >= 1);
+      CHECK(rung.bound_factor <= 8);
+    }
     for (const Problem& problem : op->problems) {
       char text[256];
       CAPTURE(std::string(describe(*op, problem, text, sizeof text)));

@@ -174,8 +174,9 @@ void filter_gradient_without_a_tap(const Problem& problem, double* const* operan
   using extents::Conv2d;
   true_reference("conv2d_backward_filter")(problem, operands, magnitudes);
   const auto* e = problem.extents;
+  const std::int64_t channels = e[Conv2d::C] / e[Conv2d::groups];
   for (std::int64_t k = 0; k < e[Conv2d::K]; ++k)
-    for (std::int64_t c = 0; c < e[Conv2d::C]; ++c) operands[2][k * e[Conv2d::R] * e[Conv2d::S] * e[Conv2d::C] + c] = 0;
+    for (std::int64_t c = 0; c < channels; ++c) operands[2][k * e[Conv2d::R] * e[Conv2d::S] * channels + c] = 0;
 }
 
 /// dx = y * dy instead of y * (dy - sum dy * y).

@@ -294,7 +294,7 @@ Truth evaluate(const Op& op, const Problem& problem, const std::vector<Values>& 
 }
 
 std::vector<std::string> compare(const Op& op, const Problem& problem, const Signature& signature, const Truth& truth,
-                                 const Outcome& outcome, bool exactly) {
+                                 const Outcome& outcome, bool exactly, double factor) {
   constexpr std::size_t kLines = 4;
   std::vector<std::string> lines;
   const double terms = op.bound.terms ? static_cast<double>(op.bound.terms(problem)) : 1.0;
@@ -308,7 +308,8 @@ std::vector<std::string> compare(const Op& op, const Problem& problem, const Sig
     for (std::size_t j = 0; j < got.size(); ++j) {
       const double exact = truth.operands[i][j];
       const double wanted = exactly || integer ? round_to(operand.dtype, exact) : exact;
-      const double bound = exactly || integer ? 0 : op.bound.c * unit * std::sqrt(terms) * truth.magnitudes[i][j];
+      const double bound =
+          exactly || integer ? 0 : factor * op.bound.c * unit * std::sqrt(terms) * truth.magnitudes[i][j];
       // An infinity must be met by the same infinity: their difference is NaN, which fails like any other NaN.
       const bool same_infinity = std::isinf(wanted) && wanted == got[j];
       if (same_infinity || std::fabs(got[j] - wanted) <= bound) continue;

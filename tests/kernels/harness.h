@@ -70,9 +70,9 @@ struct Outcome {
 Outcome run_rung(const Device& device, const Rung& rung, const Problem& problem, const Signature& signature,
                  const std::vector<Values>& operands);
 
-/// Compares what a rung wrote with the truth: within Op::bound, or exactly. Returns at most a few lines, each with the
-/// operand, the element and both values. A NaN where none should be fails.
+/// Compares what a rung wrote with the truth: within `factor` times Op::bound (Rung::bound_factor), or exactly. Returns
+/// at most a few lines, each with the operand, the element and both values. A NaN where none should be fails.
 std::vector<std::string> compare(const Op& op, const Problem& problem, const Signature& signature, const Truth& truth,
-                                 const Outcome& outcome, bool exactly);
+                                 const Outcome& outcome, bool exactly, double factor = 1);
 
 }  // namespace weft::test

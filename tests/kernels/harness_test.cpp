@@ -184,8 +184,10 @@ TEST_CASE("conv2d: what makes no sense is refused with the extents") {
     return std::string();
   };
   CHECK(refusal(Conv2d::N, 2).empty());
-  CHECK(refusal(Conv2d::groups, 2).find("groups=2 is not supported") != std::string::npos);
-  CHECK(refusal(Conv2d::groups, 2).find("C=4") != std::string::npos);
+  CHECK(refusal(Conv2d::groups, 2).empty());
+  CHECK(refusal(Conv2d::groups, 4).find("groups must divide C and K") != std::string::npos);
+  CHECK(refusal(Conv2d::groups, 3).find("C=4") != std::string::npos);
+  CHECK(refusal(Conv2d::groups, 0).find("groups must be at least 1") != std::string::npos);
   CHECK(refusal(Conv2d::stride_h, 0).find("stride_h must be at least 1") != std::string::npos);
   CHECK(refusal(Conv2d::pad_w, -1).find("pad_w must be at least 0") != std::string::npos);
   CHECK(refusal(Conv2d::R, 12).find("larger than the padded picture") != std::string::npos);

@@ -1,0 +1,97 @@
+#pragma once
+// The convolution's epilogue: what happens to a finished sum on its way to y. Every forward rung ends here.
+//
+//   y[m][k] = relu?(scale[k] sum + bias[k] + residual[m][k])       m counts the pixels of y: (N, P, Q)
+//
+// A batch norm of known statistics is a scale and a bias, so a whole "conv, batch norm, add, ReLU" costs no pass over
+// memory but the residual's read. As gemm's (gemm/epilogue.h): a rung hands over one sum, or kWidth that are neighbours
+// in k, and either lets store_conv_sums() write them or takes the finished values from finish_conv_sums().
+
+#include "kernels/conv/conv.h"
+#include "kernels/element.h"
+#include "kernels/gemm/epilogue.h"
+#include "kernels/ops.h"
+
+namespace weft::WEFT_TARGET {
+
+/// Operands of the epilogue; null where left out. scale and bias are (K), residual and y (N, P, Q, K).
+template <class T>
+struct ConvEpilogue {
+  const T* scale;
+  const T* bias;
+  const T* residual;
+  T* y;
+  int K;
+  bool relu;
+};
+
+/// The epilogue of a forward call.
+template <class T>
+ConvEpilogue<T> conv_epilogue(const Problem& problem, void* const* operands) {
+  const auto* e = problem.extents;
+  const auto optional = [&](int extent, int operand) {
+    return e[extent] ? static_cast<const T*>(operands[operand]) : nullptr;
+  };
+  using extents::Conv2d;
+  return {.scale = optional(Conv2d::has_scale, kConvScale),
+          .bias = optional(Conv2d::has_bias, kConvBias),
+          .residual = optional(Conv2d::has_residual, kConvResidual),
+          .y = static_cast<T*>(operands[kConvY]),
+          .K = static_cast<int>(e[Conv2d::K]),
+          .relu = e[Conv2d::relu] != 0};
+}
+
+/// True where kWidth neighbours of y and of the residual can be accessed at once at every k that is a multiple of
+/// kWidth. The same for all of a launch; ask once, before the loop over the sums.
+template <int kWidth, class T>
+__host__ __device__ __forceinline__ bool conv_epilogue_is_aligned(const ConvEpilogue<T>& epilogue) {
+  return reinterpret_cast<uintptr_t>(epilogue.y) % alignof(Neighbours<T, kWidth>) == 0 &&
+         reinterpret_cast<uintptr_t>(epilogue.residual) % alignof(Neighbours<T, kWidth>) == 0 &&
+         epilogue.K % kWidth == 0;
+}
+
+/// Turns the sums of pixel m, filters k to k + kWidth - 1, into what y is to hold there, before rounding to its type.
+/// Only the first `count` exist; nothing is read for the others. `aligned` is conv_epilogue_is_aligned<kWidth>() and k
+/// a multiple of kWidth, or `aligned` is false.
+template <int kWidth, class T>
+__device__ __forceinline__ void finish_conv_sums(const ConvEpilogue<T>& epilogue, int64_t m, int k, int count,
+                                                 bool aligned, float (&sums)[kWidth]) {
+  if (epilogue.scale != nullptr) {
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i)
+      if (i < count) sums[i] *= to_float(epilogue.scale[k + i]);
+  }
+  if (epilogue.bias != nullptr) add_scaled(epilogue.bias + k, 1, count, false, sums);
+  if (epilogue.residual != nullptr) add_scaled(epilogue.residual + m * epilogue.K + k, 1, count, aligned, sums);
+  if (epilogue.relu) {
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) sums[i] = sums[i] < 0 ? 0 : sums[i];  // as relu.cu: a NaN stays one
+  }
+}
+
+/// Finishes and writes the first `count` sums of pixel m, filters k on. As finish_conv_sums().
+template <int kWidth, class T>
+__device__ __forceinline__ void store_conv_sums(const ConvEpilogue<T>& epilogue, int64_t m, int k, int count,
+                                                bool aligned, float (&sums)[kWidth]) {
+  finish_conv_sums(epilogue, m, k, count, aligned, sums);
+  T* y = epilogue.y + m * epilogue.K + k;
+  if (aligned && count >= kWidth) {
+    Neighbours<T, kWidth> all;
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) all.values[i] = from_float<T>(sums[i]);
+    *reinterpret_cast<Neighbours<T, kWidth>*>(y) = all;
+  } else {
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i)
+      if (i < count) y[i] = from_float<T>(sums[i]);
+  }
+}
+
+/// One element: y[m][k] from its sum.
+template <class T>
+__device__ __forceinline__ void store_conv_sum(const ConvEpilogue<T>& epilogue, int64_t m, int k, float sum) {
+  float sums[1] = {sum};
+  store_conv_sums<1>(epilogue, m, k, 1, false, sums);
+}
+
+}  // namespace weft::WEFT_TARGET
