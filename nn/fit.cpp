@@ -133,11 +133,18 @@ void Fit::make_batches() {
   sgd_ = std::make_unique<Sgd>(std::move(sgd));
   schedule_ = own_schedule();
   if (!schedule_)
-    schedule_ = make_schedule(policy(), {.lr = lr_.back(), .momentum = s_.options.momentum, .steps_per_epoch = steps_});
+    schedule_ = make_schedule(policy(), {.lr = lr_.back(),
+                                         .momentum = s_.options.momentum,
+                                         .steps_per_epoch = steps_,
+                                         .policy_options = policy_options()});
 }
 
 std::string Fit::policy() const {
   return options_.policy.empty() ? s_.options.policy : options_.policy;
+}
+
+PolicyOptions Fit::policy_options() const {
+  return options_.policy_options.value_or(s_.options.policy_options);
 }
 
 Schedule Fit::own_schedule() const {

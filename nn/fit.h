@@ -41,6 +41,7 @@ class Fit {
   void make_trainer();
   void begin_callbacks();
   std::string policy() const;
+  PolicyOptions policy_options() const;
   Schedule own_schedule() const;
   void start_afresh();
   void say_what_differs();

@@ -45,7 +45,7 @@ std::map<std::string, std::string> Fit::settings() const {
           {"epochs", fmt::format("{}", epochs_)},
           {"batch", fmt::format("{}", o.batch)},
           {"seed", fmt::format("{}", o.seed)},
-          {"policy", own_schedule() ? "its own" : policy()},
+          {"policy", own_schedule() ? "its own" : policy() + to_string(policy_options())},
           {"momentum", fmt::format("{}{}", o.momentum, o.nesterov ? " (Nesterov)" : "")},
           {"weight decay", fmt::format("{}", o.weight_decay)},
           {"freeze", o.freeze              ? "on"

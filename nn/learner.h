@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,7 @@ struct LearnerOptions {
   std::vector<SgdGroup> groups = {};
   std::function<int(const std::string&)> group_of = nullptr;
   std::string policy = "constant";
+  PolicyOptions policy_options = {};
   Schedule schedule = nullptr;  ///< a schedule of one's own; empty: `policy`
   Loss loss = nullptr;          ///< a loss of one's own, a mean over the batch; empty: cross-entropy
   Math math = Math::fast;
@@ -67,8 +69,9 @@ struct LearnerOptions {
 
 /// One call of fit(), where it is to differ from the learner's options.
 struct FitOptions {
-  std::string policy = {};      ///< empty: LearnerOptions::policy
-  Schedule schedule = nullptr;  ///< of the group that learns fastest; empty: `policy`
+  std::string policy = {};                           ///< empty: LearnerOptions::policy
+  std::optional<PolicyOptions> policy_options = {};  ///< none: LearnerOptions::policy_options
+  Schedule schedule = nullptr;                       ///< of the group that learns fastest; empty: `policy`
 };
 
 class Learner {

@@ -1,5 +1,8 @@
 #pragma once
 // Learning-rate schedules: pure functions of the step.
+//
+// What a schedule says is the rate of the parameter group that learns fastest. The others go with it in proportion
+// (SgdGroup::lr_factor): with rates of 1e-4, 1e-3 and 1e-2, cosine's way down to 0 is that of all three.
 
 #include <cstdint>
 #include <functional>
@@ -18,28 +21,69 @@ struct Rates {
 /// function.
 using Schedule = std::function<Rates(std::int64_t step, std::int64_t total)>;
 
+/// What shapes a policy's curve. Lengths are in epochs, rates are parts of the largest, so that a curve that was good
+/// for one batch size and rate can be taken to another.
+struct PolicyOptions {
+  double warmup = 0;       ///< epochs of linear warm-up before any policy
+  double cycle_len = 1;    ///< sgdr: epochs of the first cycle
+  int cycle_mult = 1;      ///< sgdr: each cycle is so many times as long as the one before
+  double step_size = 0;    ///< step: epochs to the next step; triangular*, exp-range: of half a cycle; 0: see there
+  double gamma = 0;        ///< step: factor at each step; exp-range: at each mini-batch; 0: see there
+  double power = 1;        ///< poly: exponent
+  double lr_min = 0;       ///< poly, cosine, sgdr: where they come down to, as a part of the rate
+  double lr_base = 0.25;   ///< triangular*, exp-range: the foot, as a part of the rate
+  double pct_start = 0.3;  ///< one-cycle: part of the run in which the rate rises
+  double div = 25;         ///< one-cycle: it starts at the rate over this
+  double final_div = 1e4;  ///< one-cycle: it ends at its start over this
+  double momentum_range = 0.1;  ///< one-cycle: how far momentum falls while the rate rises
+};
+
+/// " cycle_mult 2 lr_min 0.01": those that are not the default; empty where all are.
+std::string to_string(const PolicyOptions& options);
+
 struct ScheduleOptions {
   double lr = 0.01;       ///< the (largest) learning rate
   double momentum = 0.9;  ///< the (largest) momentum: one-cycle moves it inversely
   std::int64_t steps_per_epoch = 1;
+  PolicyOptions policy_options = {};
 };
 
-/// The policies, with t = step, T = total, r = options.lr:
+/// The policies, with t = step, T = total, E = steps_per_epoch, r = options.lr, and the rest from PolicyOptions. A
+/// length in epochs becomes the nearest number of steps, and at least one.
 ///
-/// constant     lr = r.
-/// step         lr = r 0.1^floor(3 t / T): a tenth after each third. Caffe's "step" with gamma 0.1 and its step size at
-///              a third of the run (BVLC/caffe, solvers/sgd_solver.cpp).
-/// triangular   lr = r/4 + (r - r/4) max(0, 1 - |t/s - 2 cycle + 1|), cycle = floor(1 + t / (2 s)): up and down between
-///              a quarter of r and r. The half cycle s is two epochs, or half of the run where that is shorter, so that
-///              at least one cycle is whole. Smith, "Cyclical Learning Rates for Training Neural Networks", 2015 (which
-///              recommends a base of 1/4 to 1/3 and half cycles of 2 to 10 epochs).
-/// one-cycle    from r/25 up to r over the first 0.3 T steps, then down to r/(25 10^4), both along half a cosine;
-///              momentum goes the other way, between options.momentum and 0.1 less. torch's OneCycleLR with its
-///              defaults (its 0.95 and 0.85 are what momentum = 0.95 gives). Smith, "A disciplined approach to neural
-///              network hyper-parameters", 2018; the cosine is fastai's.
+/// constant      lr = r.
+/// step          lr = r gamma^floor(t / s), s = step_size E, gamma 0.1. Without a step_size s is a third of the run.
+///               Caffe's "step" (BVLC/caffe, solvers/sgd_solver.cpp), torch's StepLR.
+/// poly          lr = m + (r - m) (1 - t / T)^power, m = lr_min r. Caffe's "poly".
+/// cosine        lr = m + (r - m) (1 + cos(pi t / T)) / 2, m = lr_min r. Loshchilov and Hutter (below), without
+///               restarts; torch's CosineAnnealingLR with T_max = T.
+/// triangular    lr = b + (r - b) max(0, 1 - |t / s - 2 cycle + 1|), cycle = floor(1 + t / (2 s)), b = lr_base r: up
+/// and
+///               down between b and r. The half cycle is s = step_size E; without a step_size two epochs, or half of
+///               the run where that is shorter, so that at least one cycle is whole. Smith, "Cyclical Learning Rates
+///               for Training Neural Networks", 2015 (which recommends a base of 1/4 to 1/3 and half cycles of 2 to 10
+///               epochs); torch's CyclicLR, likewise the next two.
+/// triangular2   the same, with r - b halved after each cycle: times 1 / 2^(cycle - 1).
+/// exp-range     the same as triangular, with r - b times gamma^t. Without a gamma it is 0.1^(1 / T): a tenth at the
+/// end. sgdr          lr = m + (r - m) (1 + cos(pi u / L)) / 2, m = lr_min r, u steps after the last restart, in cycles
+/// of
+///               L = cycle_len E cycle_mult^i steps: from r down to m, then at once at r again. Loshchilov and Hutter,
+///               "SGDR: Stochastic Gradient Descent with Warm Restarts", 2016; torch's CosineAnnealingWarmRestarts.
+///               n cycles take cycle_len (cycle_mult^n - 1) / (cycle_mult - 1) epochs: 1, 3, 7, 15 for 1 and 2.
+/// one-cycle     from r / div up to r over the first pct_start T steps, then down to r / (div final_div), both along
+/// half
+///               a cosine; momentum goes the other way, between options.momentum and momentum_range less. torch's
+///               OneCycleLR (its 0.95 and 0.85 are what momentum = 0.95 gives). Smith, "A disciplined approach to
+///               neural network hyper-parameters", 2018; the cosine is fastai's.
 ///
-/// Throws UsageError listing those for any other name.
+/// With a warm-up the policy starts behind it and spans the rest (with_warmup()).
+///
+/// Throws UsageError listing those for any other name, and for options out of range.
 Schedule make_schedule(const std::string& policy, const ScheduleOptions& options);
 std::vector<std::string> schedule_names();
+
+/// lr = (t + 1) / (w + 1) of what `schedule` starts with during the first w = `steps` steps; from then on `schedule`,
+/// as a run of T - w steps. Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour", 2017, 2.2.
+Schedule with_warmup(Schedule schedule, std::int64_t steps);
 
 }  // namespace weft

@@ -1,78 +1,134 @@
-// Schedules against torch's own numbers (torch 1.13: OneCycleLR and CyclicLR), and by hand.
+// Schedules against torch's own numbers (fixtures/torch_schedules.json, by make_torch_schedules.py), and by hand.
 
 #include "optim/schedule.h"
 
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "kernels/error.h"
 
-using weft::make_schedule;
-using weft::Rates;
+using namespace weft;
 
 namespace {
-
-struct Row {
-  double lr, momentum;
-};
-
-// OneCycleLR(max_lr=0.1, total_steps=20, base_momentum=0.85, max_momentum=0.95)
-constexpr Row kOneCycle20[] = {
-    {0.0040000000000000036, 0.95},
-    {0.013167184270002533, 0.9404508497187474},
-    {0.037167184270002526, 0.9154508497187474},
-    {0.06683281572999747, 0.8845491502812526},
-    {0.09083281572999748, 0.8595491502812526},
-    {0.1, 0.85},
-    {0.09874640062350874, 0.8512536043909088},
-    {0.09504846320134738, 0.854951556604879},
-    {0.089091617757105, 0.8609084258765984},
-    {0.0811745653949763, 0.8688255099070633},
-    {0.07169430017913009, 0.878305813044122},
-    {0.06112620219362893, 0.8888739533021842},
-    {0.0500002, 0.8999999999999999},
-    {0.03887419780637107, 0.9111260466978157},
-    {0.028306099820869922, 0.9216941869558779},
-    {0.0188258346050237, 0.9311744900929366},
-    {0.010908782242895003, 0.9390915741234015},
-    {0.004951936798652629, 0.945048443395121},
-    {0.0012539993764912555, 0.9487463956090911},
-    {4e-07, 0.95},
-};
-
-constexpr Row kOneCycle7[] = {
-    {0.0040000000000000036, 0.95},
-    {0.09805566273349588, 0.8520253513192751},
-    {0.09190443762697106, 0.858095594755408},
-    {0.06726838364805451, 0.8827317472789346},
-    {0.035773877573965704, 0.9142263793315516},
-    {0.00992967918932656, 0.9400706810933978},
-    {4e-07, 0.95},
-};
 
 bool near(double got, double wanted) {
   return std::abs(got - wanted) <= 1e-12 + 1e-9 * std::abs(wanted);
 }
 
+PolicyOptions options_of(const nlohmann::json& json) {
+  PolicyOptions options;
+  const std::map<std::string, double*> fields = {
+      {"warmup", &options.warmup},      {"cycle_len", &options.cycle_len}, {"step_size", &options.step_size},
+      {"gamma", &options.gamma},        {"power", &options.power},         {"lr_min", &options.lr_min},
+      {"lr_base", &options.lr_base},    {"pct_start", &options.pct_start}, {"div", &options.div},
+      {"final_div", &options.final_div}};
+  for (const auto& [name, value] : json.items()) {
+    if (name == "cycle_mult") {
+      options.cycle_mult = value;
+    } else {
+      *fields.at(name) = value;
+    }
+  }
+  return options;
+}
+
 }  // namespace
 
-TEST_CASE("one-cycle is torch's OneCycleLR") {
-  const auto schedule = make_schedule("one-cycle", {.lr = 0.1, .momentum = 0.95, .steps_per_epoch = 5});
-  for (int step = 0; step < 20; ++step) {
-    CAPTURE(step);
-    const Rates rates = schedule(step, 20);
-    CHECK(near(rates.lr, kOneCycle20[step].lr));
-    CHECK(near(rates.momentum, kOneCycle20[step].momentum));
+TEST_CASE("every policy says at each step what torch's scheduler says") {
+  std::ifstream file(WEFT_FIXTURES "/torch_schedules.json");
+  const nlohmann::json entries = nlohmann::json::parse(file);
+  std::set<std::string> policies;
+  for (const auto& entry : entries) {
+    CAPTURE(entry["torch"].get<std::string>());
+    const std::int64_t steps = entry["steps"];
+    REQUIRE(static_cast<std::int64_t>(entry["rows"].size()) == steps);
+    const Schedule schedule = make_schedule(entry["policy"], {.lr = entry["lr"],
+                                                              .momentum = entry["momentum"],
+                                                              .steps_per_epoch = entry["steps_per_epoch"],
+                                                              .policy_options = options_of(entry["options"])});
+    for (std::int64_t step = 0; step < steps; ++step) {
+      CAPTURE(step);
+      const double lr = entry["rows"][static_cast<std::size_t>(step)][0],
+                   momentum = entry["rows"][static_cast<std::size_t>(step)][1];
+      const Rates rates = schedule(step, steps);
+      CHECK(std::abs(rates.lr - lr) <= 1e-8 * lr + 1e-12);
+      CHECK(std::abs((rates.momentum < 0 ? double(entry["momentum"]) : rates.momentum) - momentum) <= 1e-8);
+    }
+    policies.insert(entry["policy"]);
   }
-  for (int step = 0; step < 7; ++step) {
-    CAPTURE(step);
-    const Rates rates = schedule(step, 7);
-    CHECK(near(rates.lr, kOneCycle7[step].lr));
-    CHECK(near(rates.momentum, kOneCycle7[step].momentum));
+  for (const std::string& policy : weft::schedule_names()) CHECK_MESSAGE(policies.contains(policy), policy);
+}
+
+TEST_CASE("a schedule is a function of the step alone: asked backwards it says the same") {
+  for (const std::string& policy : weft::schedule_names()) {
+    CAPTURE(policy);
+    const Schedule schedule =
+        make_schedule(policy, {.lr = 0.1, .steps_per_epoch = 4, .policy_options = {.warmup = 0.5, .cycle_mult = 2}});
+    std::vector<double> forwards;
+    for (int step = 0; step < 30; ++step) forwards.push_back(schedule(step, 30).lr);
+    for (int step = 29; step >= 0; --step) CHECK(schedule(step, 30).lr == forwards[static_cast<std::size_t>(step)]);
+    for (const double lr : forwards) CHECK((lr >= 0 && lr <= 0.1 * (1 + 1e-12)));
+    // Two steps of warm-up, and then what a run of 28 steps starts with.
+    const double start = make_schedule(policy, {.lr = 0.1, .steps_per_epoch = 4})(0, 28).lr;
+    CHECK(near(forwards[0], start / 3));
+    CHECK(near(forwards[1], start * 2 / 3));
+    CHECK(near(forwards[2], start));
   }
-  CHECK(near(schedule(0, 1).lr, 4e-07));
+}
+
+TEST_CASE("a warm-up may be longer than the run") {
+  const Schedule schedule = make_schedule("one-cycle", {.lr = 0.1, .policy_options = {.warmup = 50}});
+  for (int step = 1; step < 10; ++step) CHECK(schedule(step, 10).lr > schedule(step - 1, 10).lr);
+}
+
+TEST_CASE("one-cycle in a single step ends where it should") {
+  CHECK(near(make_schedule("one-cycle", {.lr = 0.1, .momentum = 0.95})(0, 1).lr, 4e-07));
+}
+
+TEST_CASE("sgdr restarts where the lesson's cycles end") {
+  const Schedule schedule =
+      make_schedule("sgdr", {.lr = 0.01, .steps_per_epoch = 10, .policy_options = {.cycle_mult = 2}});
+  for (const int restart : {0, 10, 30, 70, 150}) {
+    CAPTURE(restart);
+    CHECK(schedule(restart, 150).lr == doctest::Approx(0.01).epsilon(1e-12));
+    if (restart > 0) CHECK(schedule(restart - 1, 150).lr < 0.01 * 0.03);
+  }
+}
+
+TEST_CASE("exp-range without a gamma comes down to a tenth over the run") {
+  const ScheduleOptions options = {.lr = 0.1, .steps_per_epoch = 10, .policy_options = {.step_size = 1, .lr_base = 0}};
+  const Schedule exp_range = make_schedule("exp-range", options), triangular = make_schedule("triangular", options);
+  CHECK(exp_range(90, 100).lr == doctest::Approx(triangular(90, 100).lr * std::pow(0.1, 0.9)));
+}
+
+TEST_CASE("options out of range are refused by name") {
+  const auto refused = [](const PolicyOptions& options, const char* name) {
+    CHECK_THROWS_WITH_AS(make_schedule("constant", {.policy_options = options}), doctest::Contains(name), UsageError);
+  };
+  refused({.warmup = -1}, "warmup");
+  refused({.cycle_len = 0}, "cycle-len");
+  refused({.cycle_mult = 0}, "cycle-mult");
+  refused({.step_size = std::nan("")}, "step-size");
+  refused({.gamma = 1.5}, "gamma");
+  refused({.power = 0}, "power");
+  refused({.lr_min = 2}, "lr-min");
+  refused({.lr_base = -0.1}, "lr-base");
+  refused({.pct_start = 1}, "pct-start");
+  refused({.div = 0.5}, "div is 0.5");
+  refused({.final_div = 0}, "final-div");
+  refused({.momentum_range = 3}, "momentum-range");
+}
+
+TEST_CASE("options as text: those that are not the default") {
+  CHECK(to_string(PolicyOptions{}) == "");
+  CHECK(to_string(PolicyOptions{.warmup = 0.5, .cycle_mult = 2}) == " warmup 0.5 cycle_mult 2");
 }
 
 TEST_CASE("momentum at 0 stays there") {
@@ -110,13 +166,13 @@ TEST_CASE("constant") {
 
 TEST_CASE("another policy's name lists those there are") {
   try {
-    make_schedule("sgdr", {});
+    make_schedule("sgdl", {});
     FAIL("no error");
   } catch (const weft::UsageError& error) {
     const std::string message = error.what();
     CAPTURE(message);
-    CHECK(message.find("'sgdr'") != std::string::npos);
+    CHECK(message.find("'sgdl'") != std::string::npos);
     for (const auto& name : weft::schedule_names()) CHECK(message.find(name) != std::string::npos);
   }
-  CHECK(weft::schedule_names().size() == 4);
+  CHECK(weft::schedule_names().size() == 9);
 }

@@ -11,6 +11,7 @@ void add_train(CLI::App& app);
 void add_predict(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_sample(CLI::App& app);
+void add_schedule(CLI::App& app);
 void add_audit(CLI::App& app);
 
 /// The command line as it was typed, quoted where a shell needs it: for config.json and for "go on with".
