@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "kernels/catalogue.h"
 #include "kernels/element.h"
@@ -58,6 +59,14 @@ inline bool aligned(std::initializer_list<const void*> addresses) {
   for (const void* address : addresses)
     if (reinterpret_cast<std::uintptr_t>(address) % 16 != 0) return false;
   return true;
+}
+
+/// A rung's place in its op's array, by its name, so that a choice does not depend on their order.
+template <std::size_t kCount>
+constexpr int rung_named(const Rung (&rungs)[kCount], std::string_view name) {
+  for (std::size_t i = 0; i < kCount; ++i)
+    if (rungs[i].name == name) return static_cast<int>(i);
+  fail("there is no rung " + std::string(name));
 }
 
 /// Refuses a call in which one of the first `count` extents is below 1: there is nothing to launch over.

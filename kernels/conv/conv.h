@@ -10,6 +10,9 @@
 //   2_im2col.cu        im2col and col2im: the picture as a matrix of patches, and back; ops of their own
 //   3_im2col_gemm.cu   the three passes as one matrix product each
 //   epilogue.h         what happens to a finished sum of the forward pass
+//   10_implicit_mma.cu     the three passes as products whose patches are fetched where they lie, on tensor cores
+//   11_implicit_wgmma.cu   the same on Hopper's: TMA's im2col mode brings the patches, wgmma multiplies
+//   patches.h, im2col_map.h  what 10 and 11 share: where patches lie, and as the copy engine brings them
 //   conv2d.cu          the catalogue's entries, and the choice
 //
 // This header is what they share.
@@ -84,5 +87,19 @@ bool conv_has_no_groups(const Problem& problem);
 int64_t conv2d_im2col_gemm_workspace(const Problem& problem);
 int64_t conv2d_backward_data_im2col_gemm_workspace(const Problem& problem);
 int64_t conv2d_backward_filter_im2col_gemm_workspace(const Problem& problem);
+
+void conv2d_implicit_mma(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_data_implicit_mma(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_filter_implicit_mma(const Problem&, void* const* operands, void* workspace, Stream stream);
+int64_t conv2d_backward_filter_implicit_mma_workspace(const Problem& problem);
+
+void conv2d_implicit_wgmma(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_data_implicit_wgmma(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_filter_implicit_wgmma(const Problem&, void* const* operands, void* workspace, Stream stream);
+int64_t conv2d_backward_filter_implicit_wgmma_workspace(const Problem& problem);
+/// For Needs::takes: bf16, groups of 1, channels in eights (TMA's strides), corners and offsets that a map can hold.
+bool takes_implicit_wgmma(const Problem& problem);
+bool takes_backward_data_implicit_wgmma(const Problem& problem);
+bool takes_backward_filter_implicit_wgmma(const Problem& problem);
 
 }  // namespace weft::WEFT_TARGET

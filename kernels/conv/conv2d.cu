@@ -2,11 +2,13 @@
 // its costs and the list of rungs stand in conv.h.
 
 #include <string>
+#include <string_view>
 
 #include "kernels/catalogue_ops.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/entry.h"
 #include "kernels/error.h"
+#include "kernels/launch_math.h"
 #include "kernels/ops.h"
 #include "kernels/reference/reference.h"
 
@@ -87,20 +89,6 @@ double conv_unit_roundoff(const Problem& problem) {
   return problem.extents[Conv2d::tf32] ? 0x1p-11 : 0x1p-24;
 }
 
-// Below this the product's tiles are mostly padding, and its two launches cost more than the loops.
-constexpr double kFewestFlopsForGemm = 1 << 16;
-
-enum : int { kDirect, kIm2colGemm };
-
-int choose_forward(const Problem& problem, int) {
-  const bool product = conv_flops(problem) >= kFewestFlopsForGemm && conv2d_im2col_gemm_takes(problem);
-  return product ? kIm2colGemm : kDirect;
-}
-
-int choose_gradient(const Problem& problem, int) {
-  return conv_flops(problem) >= kFewestFlopsForGemm && conv_has_no_groups(problem) ? kIm2colGemm : kDirect;
-}
-
 constexpr Needs kForwardProduct = {.dtypes = kConvNeeds.dtypes, .takes = conv2d_im2col_gemm_takes};
 constexpr Needs kGradientProduct = {.dtypes = kConvNeeds.dtypes, .takes = conv_has_no_groups};
 
@@ -110,20 +98,92 @@ constexpr const char* kGemmIdea =
     "product's "
     "tiles, which reuse it.";
 
+/// Tensor cores multiply bfloat16, and float32 as TF32 where the call allows it.
+bool for_tensor_cores(const Problem& problem) {
+  constexpr int64_t kMostPixels = 1 << 30;  // patches.h numbers them by 32 bits
+  const ConvShape z = conv_shape(problem);
+  if (z.pixels_in() >= kMostPixels || z.pixels_out() >= kMostPixels) return false;
+  return problem.dtype == DType::bf16 || problem.extents[Conv2d::tf32] != 0;
+}
+constexpr Needs kMma = {.min_capability = 80, .dtypes = kFloats, .takes = for_tensor_cores, .alignment = 16};
+
+/// Hopper's copy engine and tensor cores.
+constexpr Needs for_hopper(bool (*takes)(const Problem&)) {
+  return {.exact_capability = 90, .dtypes = bit(DType::bf16), .takes = takes, .alignment = 16};
+}
+
+constexpr const char* kMmaIdea =
+    "The matrix of patches went through memory, R S times the picture; here a block fetches its tiles from where they "
+    "lie in the picture, cp.async on the way while mma.sync multiplies.";
+constexpr const char* kWgmmaIdea =
+    "Threads spent their instructions on the patches' addresses; TMA's im2col mode brings a tile of them for one "
+    "thread's word, and wgmma reads it from shared memory.";
+
 constexpr Rung kForwardRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_direct},
     {"im2col-gemm", kGemmIdea, kForwardProduct, conv2d_im2col_gemm, conv2d_im2col_gemm_workspace},
+    {"implicit-mma", kMmaIdea, kMma, conv2d_implicit_mma},
+    {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_implicit_wgmma), conv2d_implicit_wgmma},
 };
 constexpr Rung kDataRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_data_direct},
     {"im2col-gemm", kGemmIdea, kGradientProduct, conv2d_backward_data_im2col_gemm,
      conv2d_backward_data_im2col_gemm_workspace},
+    {"implicit-mma", kMmaIdea, kMma, conv2d_backward_data_implicit_mma},
+    {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_backward_data_implicit_wgmma), conv2d_backward_data_implicit_wgmma},
 };
 constexpr Rung kFilterRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_filter_direct},
     {"im2col-gemm", kGemmIdea, kGradientProduct, conv2d_backward_filter_im2col_gemm,
      conv2d_backward_filter_im2col_gemm_workspace},
+    {"implicit-mma", kMmaIdea, kMma, conv2d_backward_filter_implicit_mma,
+     conv2d_backward_filter_implicit_mma_workspace},
+    {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_backward_filter_implicit_wgmma),
+     conv2d_backward_filter_implicit_wgmma, conv2d_backward_filter_implicit_wgmma_workspace},
 };
+
+// Below this the product's tiles are mostly padding, and its two launches cost more than the loops.
+constexpr double kFewestFlopsForGemm = 1 << 16;
+// With fewer channels or filters in a group tensor cores' tiles are mostly padding. (Three channels alone are not:
+// there is the whole filter to sum over.)
+constexpr int kFewestInGroup = 8;
+// TMA brings boxes of 64 channels of a tap: of half as many at least half the products are of zeros, and rung 10, whose
+// chunks of 8 go on in the next tap, has none. Not measured: the tuner's table has the last word.
+constexpr int kFewestForBoxes = 32;
+
+/// The tensor cores' rung for a call, or empty. `depth_channels` are summed over a tap at a time.
+std::string_view tensor_core_rung(const Problem& problem, int capability, const Needs& hopper, int depth_channels) {
+  const ConvShape z = conv_shape(problem);
+  // On simt what needs the fewest changes of threads is the fastest.
+  if (capability < 80 || !for_tensor_cores(problem) || conv_flops(problem) < kFewestFlopsForGemm) return {};
+  if (z.filters() < kFewestInGroup || (z.groups > 1 && z.channels() < kFewestInGroup)) return {};
+  const bool wgmma = capability == hopper.exact_capability && problem.dtype == DType::bf16 && hopper.takes(problem);
+  return wgmma && depth_channels >= kFewestForBoxes ? "implicit-wgmma" : "implicit-mma";
+}
+
+int choose_forward(const Problem& problem, int capability) {
+  const std::string_view tensor_cores =
+      tensor_core_rung(problem, capability, for_hopper(takes_implicit_wgmma), conv_shape(problem).C);
+  if (!tensor_cores.empty()) return rung_named(kForwardRungs, tensor_cores);
+  const bool product = conv_flops(problem) >= kFewestFlopsForGemm && conv2d_im2col_gemm_takes(problem);
+  return rung_named(kForwardRungs, product ? "im2col-gemm" : "direct");
+}
+
+int choose_data(const Problem& problem, int capability) {
+  const std::string_view tensor_cores =
+      tensor_core_rung(problem, capability, for_hopper(takes_backward_data_implicit_wgmma), conv_shape(problem).K);
+  if (!tensor_cores.empty()) return rung_named(kDataRungs, tensor_cores);
+  const bool product = conv_flops(problem) >= kFewestFlopsForGemm && conv_has_no_groups(problem);
+  return rung_named(kDataRungs, product ? "im2col-gemm" : "direct");
+}
+
+int choose_filter(const Problem& problem, int capability) {
+  const std::string_view tensor_cores =
+      tensor_core_rung(problem, capability, for_hopper(takes_backward_filter_implicit_wgmma), conv_shape(problem).C);
+  if (!tensor_cores.empty()) return rung_named(kFilterRungs, tensor_cores);
+  const bool product = conv_flops(problem) >= kFewestFlopsForGemm && conv_has_no_groups(problem);
+  return rung_named(kFilterRungs, product ? "im2col-gemm" : "direct");
+}
 
 }  // namespace
 
@@ -225,7 +285,7 @@ const Op conv2d_backward_data = {
     .problems = kGradientProblems,
     .rungs = kDataRungs,
     .gradient_of = "conv2d",
-    .choose = choose_gradient,
+    .choose = choose_data,
     .exact_on_integers = true,
 };
 
@@ -245,7 +305,7 @@ const Op conv2d_backward_filter = {
     .problems = kGradientProblems,
     .rungs = kFilterRungs,
     .gradient_of = "conv2d",
-    .choose = choose_gradient,
+    .choose = choose_filter,
     .exact_on_integers = true,
 };
 

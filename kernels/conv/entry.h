@@ -34,6 +34,15 @@ inline constexpr Problem kConvProblems[] = {
     {{1, 14, 14, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "resnet18 layer1 at 56 px"},
     {{1, 7, 7, 64, 128, 3, 3, 2, 2, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "resnet18 layer2.0.conv1 at 28 px"},
     {{5, 14, 14, 32, 8, 5, 5, 1, 1, 2, 2, 1, 1, 1, 1}, {}, DType::f32, "columns in several parts on simt"},
+    // For the tensor cores' rungs: channels in eights, of which copies of 16 bytes are made.
+    {{5, 1, 1, 16, 8, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "1x1 pictures in eights"},
+    {{3, 5, 4, 8, 72, 3, 3, 2, 2, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "stride 2: every class has other taps"},
+    {{1, 9, 7, 72, 16, 3, 2, 2, 1, 3, 0, 1, 2, 1, 0}, {}, DType::f32, "more padding than the filter needs"},
+    {{2, 13, 11, 8, 16, 3, 3, 3, 2, 2, 1, 2, 3, 1, 0}, {}, DType::f32, "six classes, dilation 2 and 3"},
+    {{1, 9, 10, 16, 8, 3, 2, 2, 2, 2, 1, 2, 2, 1, 0}, {}, DType::f32, "stride and dilation 2: classes without taps"},
+    {{1, 12, 12, 136, 136, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "two tiles each way, ragged"},
+    {{2, 9, 8, 20, 12, 3, 3, 2, 2, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, channels in fours"},
+    {{1, 6, 7, 5, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, ragged channels"},
     {{2, 7, 6, 6, 9, 3, 3, 1, 1, 1, 1, 1, 1, 3, 0}, {}, DType::f32, "three groups of 2 channels and 3 filters"},
     {{1, 9, 8, 32, 16, 3, 2, 2, 1, 1, 1, 1, 2, 2, 0}, {}, DType::f32, "two groups, oblong in everything"},
     {{2, 5, 5, 8, 12, 1, 1, 1, 1, 0, 0, 1, 1, 4, 0}, {}, DType::f32, "1x1 in groups"},
@@ -46,8 +55,10 @@ inline constexpr Problem kConvProblems[] = {
     {{2, 5, 5, 64, 32, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 1}, {}, DType::f32, "1x1, bias, residual and relu"},
     {{2, 5, 6, 8, 8, 3, 3, 1, 1, 1, 1, 1, 1, 8, 1, 1, 1, 1}, {}, DType::f32, "depthwise with all of it"},
     {{1, 4, 5, 6, 4, 3, 3, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1}, {}, DType::f32, "two groups with all of it"},
+    {{1, 9, 9, 16, 63, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "all of it, channels in eights"},
+    {{1, 5, 6, 32, 48, 3, 3, 1, 1, 1, 1, 1, 1, 2, 0, 1, 1, 1}, {}, DType::f32, "all of it but bias, groups of 16"},
 };
-inline constexpr std::size_t kGroupedProblems = 6, kEpilogueProblems = 6;
+inline constexpr std::size_t kGroupedProblems = 6, kEpilogueProblems = 8;
 inline constexpr std::span<const Problem> kForwardProblems = kConvProblems;
 inline constexpr std::span<const Problem> kGradientProblems =
     kForwardProblems.first(kForwardProblems.size() - kEpilogueProblems);

@@ -28,10 +28,10 @@ namespace weft::WEFT_TARGET {
 
 /// One axis of a matrix of patches.
 struct PatchAxis {
-  int extent;                     ///< of the source
-  int count, first, every;        ///< pixel i of [0, count) is number first + i every of the result's axis
+  int extent;                      ///< of the source
+  int count, first, every;         ///< pixel i of [0, count) is number first + i every of the result's axis
   int taps, first_tap, every_tap;  ///< tap j of [0, taps) is the filter's first_tap + j every_tap
-  int origin, step, tap_step;     ///< they meet at origin + i step + j tap_step, if that is within [0, extent)
+  int origin, step, tap_step;      ///< they meet at origin + i step + j tap_step, if that is within [0, extent)
 };
 
 inline PatchAxis forward_axis(int extent, int outputs, int taps, int stride, int pad, int dilation) {
@@ -84,14 +84,35 @@ inline Patches forward_patches(const ConvShape& z) {
           forward_axis(z.W, z.Q, z.S, z.stride_w, z.pad_w, z.dilation_w), z.N, z.C / z.groups, z.C};
 }
 
-/// Backward data's classes are counted through (stride_h, stride_w).
-inline int data_classes(const ConvShape& z) {
-  return z.stride_h * z.stride_w;
-}
+/// Backward data's class number `of_class` of stride_h stride_w.
 inline Patches data_patches(const ConvShape& z, int of_class) {
   return {data_axis(z.H, z.P, z.R, z.stride_h, z.pad_h, z.dilation_h, of_class / z.stride_w),
-          data_axis(z.W, z.Q, z.S, z.stride_w, z.pad_w, z.dilation_w, of_class % z.stride_w), z.N, z.K / z.groups,
-          z.K};
+          data_axis(z.W, z.Q, z.S, z.stride_w, z.pad_w, z.dilation_w, of_class % z.stride_w), z.N, z.K / z.groups, z.K};
+}
+
+/// The classes that a launch computes, one for each blockIdx.y: 1 forward, up to 4 backward.
+struct PatchClasses {
+  static constexpr int kMost = 4;
+  Patches at[kMost];
+};
+
+/// Calls run(classes, count, the largest height of one) for backward data's classes that have pixels, kMost at a time:
+/// all that a stride of 2 has.
+template <class Run>
+void for_data_classes(const ConvShape& z, const Run& run) {
+  PatchClasses classes{};
+  int count = 0;
+  int64_t height = 0;
+  const int all = z.stride_h * z.stride_w;
+  for (int of_class = 0; of_class < all; ++of_class) {
+    const Patches patches = data_patches(z, of_class);
+    if (patches.height() > 0) classes.at[count++] = patches;
+    height = height < patches.height() ? patches.height() : height;
+    if (count == 0 || (count < PatchClasses::kMost && of_class + 1 < all)) continue;
+    run(classes, count, height);
+    count = 0;
+    height = 0;
+  }
 }
 
 /// A pixel of the result.
@@ -115,6 +136,13 @@ struct Pixel {
   }
 };
 
+/// The pixel of dx, counted through (N, H, W), that row `row` of a class of backward data is.
+__device__ __forceinline__ int64_t data_pixel(const ConvShape& z, const Patches& patches, int64_t row) {
+  const Pixel at(patches, row);
+  return (int64_t{at.n} * z.H + patches.rows.first + at.i * patches.rows.every) * z.W + patches.columns.first +
+         at.j * patches.columns.every;
+}
+
 /// A column of the matrix: a tap and a channel.
 struct TapChannel {
   int c = 0, s = 0, r = 0;
@@ -135,9 +163,13 @@ struct TapChannel {
   }
 };
 
-/// Where the source's pixel (h, w) of an image lies.
-__device__ __forceinline__ int64_t source_offset(const Patches& patches, int n, int h, int w) {
-  return ((int64_t{n} * patches.rows.extent + h) * patches.columns.extent + w) * patches.pitch;
+/// The number of the source's pixel (h, w) of an image: rungs on patches take fewer than 2^30 pixels.
+__device__ __forceinline__ int source_pixel(const Patches& patches, int n, int h, int w) {
+  return (n * patches.rows.extent + h) * patches.columns.extent + w;
+}
+/// Where channel c of a pixel lies.
+__device__ __forceinline__ int64_t source_offset(const Patches& patches, int pixel, int c) {
+  return int64_t{pixel} * patches.pitch + c;
 }
 __device__ __forceinline__ bool is_inside(const Patches& patches, int h, int w) {
   return static_cast<unsigned>(h) < static_cast<unsigned>(patches.rows.extent) &&
@@ -162,7 +194,7 @@ class PatchRows {
       // A row that does not exist lies outside whatever the tap.
       h_[i] = m < patches.height() ? patches.rows.origin + pixel.i * patches.rows.step : INT32_MIN / 2;
       w_[i] = patches.columns.origin + pixel.j * patches.columns.step;
-      pixel_[i] = source_offset(patches, pixel.n, h_[i], w_[i]);
+      pixel_[i] = m < patches.height() ? source_pixel(patches, pixel.n, h_[i], w_[i]) : 0;
     }
   }
 
@@ -171,26 +203,25 @@ class PatchRows {
     if constexpr (kWhole) {
       const int h = at_.r * patches.rows.tap_step, w = at_.s * patches.columns.tap_step;
       const bool exists = at_.r < patches.rows.taps;
-      const int64_t tap = source_offset(patches, 0, h, w) + at_.c;
+      const int tap = source_pixel(patches, 0, h, w);
 #pragma unroll
       for (int i = 0; i < kRows; ++i) {
         const bool inside = exists && is_inside(patches, h_[i] + h, w_[i] + w);
-        cp_async_cg(tile + place_ + i * kRowStep * Tile::kRowChunks * 16, inside ? source_ + (pixel_[i] + tap) : source_,
-                    inside ? 16 : 0);
+        cp_async_cg(tile + place_ + i * kRowStep * Tile::kRowChunks * 16,
+                    inside ? source_ + source_offset(patches, pixel_[i] + tap, at_.c) : source_, inside ? 16 : 0);
       }
     } else {
-#pragma unroll 1
+#pragma unroll
       for (int i = 0; i < kRows; ++i) {
         TapChannel at = at_;
-        Pack<T> chunk;
+        auto* const to = reinterpret_cast<T*>(tile + place_ + i * kRowStep * Tile::kRowChunks * 16);
 #pragma unroll 1
         for (int e = 0; e < Tile::kChunk; ++e, at.advance(patches, 1)) {
           const int h = at.r * patches.rows.tap_step, w = at.s * patches.columns.tap_step;
           const bool inside = at.r < patches.rows.taps && is_inside(patches, h_[i] + h, w_[i] + w);
-          chunk.values[e] =
-              inside ? source_[pixel_[i] + source_offset(patches, 0, h, w) + at.c] : from_float<T>(0);
+          to[e] = inside ? source_[source_offset(patches, pixel_[i] + source_pixel(patches, 0, h, w), at.c)]
+                         : from_float<T>(0);
         }
-        *reinterpret_cast<Pack<T>*>(tile + place_ + i * kRowStep * Tile::kRowChunks * 16) = chunk;
       }
     }
     at_.advance(patches, Tile::kDepth);
@@ -201,7 +232,7 @@ class PatchRows {
   static_assert(Tile::kDepthIsContiguous && Tile::kRows % kRowStep == 0 && kRowStep % Tile::kSwizzleRows == 0);
 
   const T* source_;
-  int64_t pixel_[kRows];  // the source's element under tap (0, 0), where there is one
+  int pixel_[kRows];  // the source's under tap (0, 0), if that were inside
   int h_[kRows], w_[kRows];
   int place_;
   TapChannel at_;  // the chunk's first column
@@ -231,7 +262,7 @@ class PatchColumns {
       const auto offset = [&](const TapChannel& at, bool& inside) {
         const int h = h0 + at.r * patches.rows.tap_step, w = w0 + at.s * patches.columns.tap_step;
         inside = rest_ > 0 && at.r < patches.rows.taps && is_inside(patches, h, w);
-        return inside ? source_offset(patches, pixel_.n, h, w) + at.c : 0;
+        return inside ? source_offset(patches, source_pixel(patches, pixel_.n, h, w), at.c) : 0;
       };
       bool inside;
       if constexpr (kWhole) {
@@ -239,13 +270,11 @@ class PatchColumns {
         cp_async_cg(to, source_ + from, inside ? 16 : 0);
       } else {
         TapChannel at = at_;
-        Pack<T> chunk;
 #pragma unroll 1
         for (int e = 0; e < Tile::kChunk; ++e, at.advance(patches, 1)) {
           const int64_t from = offset(at, inside);
-          chunk.values[e] = inside ? source_[from] : from_float<T>(0);
+          reinterpret_cast<T*>(to)[e] = inside ? source_[from] : from_float<T>(0);
         }
-        *reinterpret_cast<Pack<T>*>(to) = chunk;
       }
       pixel_.advance(patches, kRowStep);
       rest_ -= kRowStep;
@@ -271,9 +300,10 @@ class FilterRows {
   /// `weight` begins at the group's first filter, of which each has filter_taps of `channels` numbers, filter_columns
   /// of those taps side by side. Tiles begin at channel `first`.
   __device__ __forceinline__ FilterRows(const Patches& patches, const ConvShape& z, const T* weight, int first)
-      : weight_(weight + first + static_cast<int>(threadIdx.x) % Tile::kRowChunks * Tile::kChunk),
+      : weight_(weight),
+        column_(first + static_cast<int>(threadIdx.x) % Tile::kRowChunks * Tile::kChunk),
         at_(patches, static_cast<int>(threadIdx.x) / Tile::kRowChunks),
-        rest_(z.C / z.groups - first - static_cast<int>(threadIdx.x) % Tile::kRowChunks * Tile::kChunk),
+        rest_(z.C / z.groups - column_),
         place_(Tile::offset(static_cast<int>(threadIdx.x) / Tile::kRowChunks,
                             static_cast<int>(threadIdx.x) % Tile::kRowChunks)) {}
 
@@ -285,16 +315,14 @@ class FilterRows {
       const int r = patches.rows.first_tap + at_.r * patches.rows.every_tap;
       const int s = patches.columns.first_tap + at_.s * patches.columns.every_tap;
       const bool exists = at_.r < patches.rows.taps;
-      const int64_t from = ((int64_t{at_.c} * z.R + r) * z.S + s) * channels;
+      const int64_t from = ((int64_t{at_.c} * z.R + r) * z.S + s) * channels + column_;
       if constexpr (kWhole) {
         const bool inside = exists && rest_ > 0;
         cp_async_cg(to, inside ? weight_ + from : weight_, inside ? 16 : 0);
       } else {
-        Pack<T> chunk;
 #pragma unroll 1
         for (int e = 0; e < Tile::kChunk; ++e)
-          chunk.values[e] = exists && e < rest_ ? weight_[from + e] : from_float<T>(0);
-        *reinterpret_cast<Pack<T>*>(to) = chunk;
+          reinterpret_cast<T*>(to)[e] = exists && e < rest_ ? weight_[from + e] : from_float<T>(0);
       }
       at_.advance(patches, kRowStep);
     }
@@ -305,6 +333,7 @@ class FilterRows {
   static_assert(!Tile::kDepthIsContiguous && Tile::kRows % kRowStep == 0 && kRowStep % Tile::kSwizzleRows == 0);
 
   const T* weight_;
+  int column_;     // the chunk's first channel
   TapChannel at_;  // its channel is the filter: the channel of dy
   int rest_;       // channels from the chunk's first on
   int place_;

@@ -282,11 +282,8 @@ constexpr Rung kRungs[] = {
      gemm_split_k_workspace},
 };
 
-/// A rung's place in kRungs, by its name, so that the choice below does not depend on their order.
 consteval int rung(std::string_view name) {
-  for (int i = 0; i < static_cast<int>(std::size(kRungs)); ++i)
-    if (kRungs[i].name == name) return i;
-  throw "no rung of that name";
+  return rung_named(kRungs, name);
 }
 
 // A tile of 64 x 64 is mostly padding for a matrix of a few rows or columns: there a thread an element reads less.

@@ -58,29 +58,35 @@ struct Ring {
     fence_mbarrier_init();
   }
 
+  /// One thread of the producer: waits until the stage is empty, and announces the bytes of its tiles.
+  __device__ __forceinline__ void announce(const Position& at) const {
+    mbarrier_wait(empty(at.stage), at.parity ^ 1);
+    mbarrier_arrive_expect_tx(full(at.stage), kStageBytes);
+  }
+
   /// One thread of the producer: the tiles of `tiles` steps along k, for rows m and columns n of y.
   __device__ __forceinline__ void produce(Position& at, const TensorMap& map_a, const TensorMap& map_b, int m, int n,
                                           int tiles) const {
     for (int tile = 0; tile < tiles; ++tile, at.next()) {
-      mbarrier_wait(empty(at.stage), at.parity ^ 1);
-      mbarrier_arrive_expect_tx(full(at.stage), kStageBytes);
+      announce(at);
       TileA::load(a(at.stage), map_a, m, tile * TileA::kDepth, full(at.stage));
       TileB::load(b(at.stage), map_b, n, tile * TileB::kDepth, full(at.stage));
     }
   }
 
-  /// A consumer warpgroup, `group` of the tile's 64 rows: sums = the product of `tiles` pairs of tiles. One group of
+  /// A consumer warpgroup, for the 64 rows from 64 `group` of op(a)'s tile on, and the 2 kRegisters columns from
+  /// `column` (a multiple of 64) of op(b)'s: sums = the product of `tiles` pairs of tiles. One group of
   /// products stays under way while the next is issued, so the tensor cores never run dry; a stage is given back
   /// (release(stage), by every thread) when the group after it has been issued.
   template <int kRegisters, class Release>
   __device__ __forceinline__ void consume(Position& at, int group, int tiles, float (&sums)[kRegisters],
-                                          const Release& release) const {
+                                          const Release& release, int column = 0) const {
     int before = 0;
     for (int tile = 0; tile < tiles; ++tile, at.next()) {
       mbarrier_wait(full(at.stage), at.parity);
       wgmma_fence();
-      multiply_tile<TileA, TileB>(sums, TileA::descriptor(a(at.stage), group * 64), TileB::descriptor(b(at.stage), 0),
-                                  tile > 0);
+      multiply_tile<TileA, TileB>(sums, TileA::descriptor(a(at.stage), group * 64),
+                                  TileB::descriptor(b(at.stage), column), tile > 0);
       wgmma_commit_group();
       wgmma_wait_group<1>();
       if (tile > 0) release(before);

@@ -91,20 +91,28 @@ __device__ __forceinline__ void multiply_tile(float (&sums)[kRegisters], std::ui
                                                        add || step > 0);
 }
 
-/// Stores a warpgroup's sums (64, 2 kRegisters), which are those of y from (m0, n0) on: a lane has pairs of neighbours
-/// in a row (ptx/wgmma.h).
-template <class T, class Out, int kRegisters>
-__device__ __forceinline__ void store_registers(const GemmCall<T, Out>& call, int64_t m0, int64_t n0,
-                                                float (&sums)[kRegisters]) {
-  const bool aligned = epilogue_is_aligned<2>(call);
+/// Calls store(half, row, column, pair) for a warpgroup's sums (64, 2 kRegisters), which begin at (m0, n0): a lane has
+/// pairs of neighbours in a row (ptx/wgmma.h), of two rows: `half` 0, and 8 below it `half` 1.
+template <int kRegisters, class Store>
+__device__ __forceinline__ void pass_registers(int64_t m0, int64_t n0, float (&sums)[kRegisters], const Store& store) {
   const int thread = static_cast<int>(threadIdx.x) % 128, lane = thread % 32;
   const int64_t m = m0 + thread / 32 * 16 + lane / 4, n = n0 + lane % 4 * 2;
 #pragma unroll
   for (int i = 0; i < kRegisters; i += 2) {
-    const int64_t row = m + i / 2 % 2 * 8;
+    const int half = i / 2 % 2;
     float pair[2] = {sums[i], sums[i + 1]};
-    if (row < call.M) store_sums<2>(call, row, n + i / 4 * 8, aligned, pair);
+    store(half, m + half * 8, n + i / 4 * 8, pair);
   }
+}
+
+/// Stores a warpgroup's sums (64, 2 kRegisters), which are those of y from (m0, n0) on.
+template <class T, class Out, int kRegisters>
+__device__ __forceinline__ void store_registers(const GemmCall<T, Out>& call, int64_t m0, int64_t n0,
+                                                float (&sums)[kRegisters]) {
+  const bool aligned = epilogue_is_aligned<2>(call);
+  pass_registers(m0, n0, sums, [&](int, int64_t row, int64_t column, float(&pair)[2]) {
+    if (row < call.M) store_sums<2>(call, row, column, aligned, pair);
+  });
 }
 
 #endif  // WEFT_HAS_HOPPER
