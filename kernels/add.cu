@@ -6,6 +6,7 @@
 #include "kernels/launch.h"
 #include "kernels/launch_math.h"
 #include "kernels/ops.h"
+#include "kernels/packs.h"
 #include "kernels/reference/reference.h"
 
 namespace weft::WEFT_TARGET {
@@ -21,21 +22,16 @@ __global__ void add_scalar(const T* __restrict__ a, const T* __restrict__ b, T* 
 }
 
 // Rung 2, float4. Two loads of 16 bytes stand before the first addition, so a thread has 32 bytes in flight, and a
-// quarter of the instructions do the work. The elements behind the last whole pack go to the grid's first threads.
+// quarter of the instructions do the work. The ragged first and last packs are taken element by element (packs.h).
 template <class T>
 __global__ void add_float4(const T* __restrict__ a, const T* __restrict__ b, T* __restrict__ y, int64_t n) {
-  constexpr int kSize = Pack<T>::kSize;
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < n / kSize) {
-    Pack<T> sum = load_pack(a, i);
-    const Pack<T> other = load_pack(b, i);
-    for (int k = 0; k < kSize; ++k) sum.values[k] = from_float<T>(to_float(sum.values[k]) + to_float(other.values[k]));
-    store_pack(y, i, sum);
-  }
-  if (i < n % kSize) {
-    const int64_t last = n - 1 - i;
-    y[last] = from_float<T>(to_float(a[last]) + to_float(b[last]));
-  }
+  const int64_t first = packing_of(a, n).first(int64_t{blockIdx.x} * blockDim.x + threadIdx.x);
+  if (first >= n) return;
+  Pack<T> sum = load_ragged(a, first, n);
+  const Pack<T> other = load_ragged(b, first, n);
+  for (int k = 0; k < Pack<T>::kSize; ++k)
+    sum.values[k] = from_float<T>(to_float(sum.values[k]) + to_float(other.values[k]));
+  store_ragged(y, first, n, sum);
 }
 
 void launch_scalar(const Problem& problem, void* const* operands, void*, Stream stream) {
@@ -46,12 +42,12 @@ void launch_scalar(const Problem& problem, void* const* operands, void*, Stream 
   });
 }
 
-void launch_float4(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+void launch_float4(const Problem& problem, void* const* operands, void*, Stream stream) {
   const int64_t n = problem.extents[Elements::n];
-  if (!aligned({operands[0], operands[1], operands[2]})) return launch_scalar(problem, operands, workspace, stream);
   with_type(problem.dtype, [&]<class T>() {
-    launch(add_float4<T>, {.grid = blocks_for(n, kBlock * Pack<T>::kSize), .block = kBlock, .stream = stream},
-           as<const T>(operands[0]), as<const T>(operands[1]), as<T>(operands[2]), n);
+    const auto a = as<const T>(operands[0]);
+    launch(add_float4<T>, {.grid = blocks_for(packing_of(a, n).count, kBlock), .block = kBlock, .stream = stream}, a,
+           as<const T>(operands[1]), as<T>(operands[2]), n);
   });
 }
 

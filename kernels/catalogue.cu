@@ -33,6 +33,7 @@ constexpr const Op* kOps[] = {
     &log_softmax_backward,
     &cross_entropy,
     &cross_entropy_backward,
+    &cross_entropy_forward_backward,
     &cross_entropy_soft,
     &cross_entropy_soft_backward,
     &binary_cross_entropy,
@@ -45,6 +46,7 @@ constexpr const Op* kOps[] = {
     &scale,
     &sum,
     &cast,
+    &normalize_pixels,
     &sgd_step,
 };
 // clang-format on

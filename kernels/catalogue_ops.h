@@ -17,12 +17,13 @@ extern const Op relu, relu_backward, add;
 extern const Op max_pool, max_pool_backward, avg_pool, avg_pool_backward, global_avg_pool, global_avg_pool_backward;
 extern const Op batch_norm_train, batch_norm_eval, batch_norm_train_backward, batch_norm_eval_backward;
 extern const Op softmax, log_softmax, softmax_backward, log_softmax_backward;
-extern const Op cross_entropy, cross_entropy_backward;
+extern const Op cross_entropy, cross_entropy_backward, cross_entropy_forward_backward;
 extern const Op cross_entropy_soft, cross_entropy_soft_backward;
 extern const Op binary_cross_entropy, binary_cross_entropy_backward;
 extern const Op dropout, dropout_backward;
 extern const Op concat, concat_backward;
 extern const Op fill, scale, sum, cast;
+extern const Op normalize_pixels;
 extern const Op sgd_step;
 
 /// Every op, in the order of kernels/ops.h.

@@ -6,6 +6,7 @@
 #include "kernels/launch.h"
 #include "kernels/launch_math.h"
 #include "kernels/ops.h"
+#include "kernels/packs.h"
 #include "kernels/reference/reference.h"
 
 namespace weft::WEFT_TARGET {
@@ -26,29 +27,23 @@ __global__ void scale_scalar(const T* __restrict__ x, T* __restrict__ y, int64_t
   if (i < n) y[i] = from_float<T>(factor * to_float(x[i]));
 }
 
-// Rung 2, float4. 16 bytes an instruction; the elements behind the last whole pack go to the grid's first threads.
+// Rung 2, float4. 16 bytes an instruction; the ragged first and last packs are taken element by element (packs.h).
 template <class T>
 __global__ void fill_float4(T* __restrict__ y, int64_t n, float value) {
-  constexpr int kSize = Pack<T>::kSize;
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < n / kSize) {
-    Pack<T> pack;
-    for (T& element : pack.values) element = from_float<T>(value);
-    store_pack(y, i, pack);
-  }
-  if (i < n % kSize) y[n - 1 - i] = from_float<T>(value);
+  const int64_t first = packing_of(y, n).first(int64_t{blockIdx.x} * blockDim.x + threadIdx.x);
+  if (first >= n) return;
+  Pack<T> pack;
+  for (T& element : pack.values) element = from_float<T>(value);
+  store_ragged(y, first, n, pack);
 }
 
 template <class T>
 __global__ void scale_float4(const T* __restrict__ x, T* __restrict__ y, int64_t n, float factor) {
-  constexpr int kSize = Pack<T>::kSize;
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < n / kSize) {
-    Pack<T> pack = load_pack(x, i);
-    for (T& element : pack.values) element = from_float<T>(factor * to_float(element));
-    store_pack(y, i, pack);
-  }
-  if (i < n % kSize) y[n - 1 - i] = from_float<T>(factor * to_float(x[n - 1 - i]));
+  const int64_t first = packing_of(x, n).first(int64_t{blockIdx.x} * blockDim.x + threadIdx.x);
+  if (first >= n) return;
+  Pack<T> pack = load_ragged(x, first, n);
+  for (T& element : pack.values) element = from_float<T>(factor * to_float(element));
+  store_ragged(y, first, n, pack);
 }
 
 void launch_fill_scalar(const Problem& problem, void* const* operands, void*, Stream stream) {
@@ -59,12 +54,12 @@ void launch_fill_scalar(const Problem& problem, void* const* operands, void*, St
   });
 }
 
-void launch_fill_float4(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+void launch_fill_float4(const Problem& problem, void* const* operands, void*, Stream stream) {
   const int64_t n = problem.extents[Elements::n];
-  if (!aligned({operands[0]})) return launch_fill_scalar(problem, operands, workspace, stream);
   with_type(problem.dtype, [&]<class T>() {
-    launch(fill_float4<T>, {.grid = blocks_for(n, kBlock * Pack<T>::kSize), .block = kBlock, .stream = stream},
-           as<T>(operands[0]), n, problem.scalars[Elements::value]);
+    const auto y = as<T>(operands[0]);
+    launch(fill_float4<T>, {.grid = blocks_for(packing_of(y, n).count, kBlock), .block = kBlock, .stream = stream}, y,
+           n, problem.scalars[Elements::value]);
   });
 }
 
@@ -76,12 +71,12 @@ void launch_scale_scalar(const Problem& problem, void* const* operands, void*, S
   });
 }
 
-void launch_scale_float4(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+void launch_scale_float4(const Problem& problem, void* const* operands, void*, Stream stream) {
   const int64_t n = problem.extents[Elements::n];
-  if (!aligned({operands[0], operands[1]})) return launch_scale_scalar(problem, operands, workspace, stream);
   with_type(problem.dtype, [&]<class T>() {
-    launch(scale_float4<T>, {.grid = blocks_for(n, kBlock * Pack<T>::kSize), .block = kBlock, .stream = stream},
-           as<const T>(operands[0]), as<T>(operands[1]), n, problem.scalars[Elements::factor]);
+    const auto x = as<const T>(operands[0]);
+    launch(scale_float4<T>, {.grid = blocks_for(packing_of(x, n).count, kBlock), .block = kBlock, .stream = stream}, x,
+           as<T>(operands[1]), n, problem.scalars[Elements::factor]);
   });
 }
 

@@ -30,6 +30,7 @@
 //   log_softmax_backward       dy, y, dx                                                       Rows
 //   cross_entropy              logits, labels (N) int32, loss (1), lse (N)                     Rows
 //   cross_entropy_backward     dloss (1), logits, labels, lse, dlogits                         Rows
+//   cross_entropy_forward_backward   dloss (1), logits, labels (N) int32, loss (1), dlogits        Rows
 //   cross_entropy_soft         logits, targets (N, C) float32, loss (1), lse (N)               Rows
 //   cross_entropy_soft_backward      dloss (1), logits, targets, lse, dlogits                  Rows
 //   binary_cross_entropy       logits, targets float32, loss (1)                               Elements
@@ -42,6 +43,7 @@
 //   scale                      x, y                                                            Elements; scalar factor
 //   sum                        x, y (1)                                                        Elements
 //   cast                       x, y                                                            Cast
+//   normalize_pixels           x uint8, mean (C), std (C) float32, y                           Rows
 //   sgd_step                   weight*, dweight, velocity*                                     SgdStep
 // (* in-out)
 

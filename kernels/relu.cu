@@ -8,6 +8,7 @@
 #include "kernels/launch.h"
 #include "kernels/launch_math.h"
 #include "kernels/ops.h"
+#include "kernels/packs.h"
 #include "kernels/reference/reference.h"
 
 namespace weft::WEFT_TARGET {
@@ -48,36 +49,28 @@ __global__ void relu_backward_scalar(const T* __restrict__ dy, const T* __restri
 
 // Rung 2, float4. The scalar rung issues an instruction for every 4 bytes, and the memory system needs many bytes under
 // way to be busy (bandwidth times latency). Here a thread moves 16 bytes with one instruction: a quarter of the
-// instructions and of the threads, four times the bytes in flight. The n % 4 elements behind the last whole pack go to
-// the first threads of the grid, one each.
+// instructions and of the threads, four times the bytes in flight. A part of a tensor may start at any element: packs
+// lie on multiples of 16, and the ragged first and last are taken element by element (packs.h), as are all stores to a
+// y that is not aligned as x is.
 template <class T>
 __global__ void relu_float4(const T* __restrict__ x, T* __restrict__ y, int64_t n, float ceiling) {
-  constexpr int kSize = Pack<T>::kSize;
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < n / kSize) {
-    Pack<T> pack = load_pack(x, i);
-    for (T& value : pack.values) value = clamped(value, ceiling);
-    store_pack(y, i, pack);
-  }
-  if (i < n % kSize) y[n - 1 - i] = clamped(x[n - 1 - i], ceiling);
+  const int64_t first = packing_of(x, n).first(int64_t{blockIdx.x} * blockDim.x + threadIdx.x);
+  if (first >= n) return;
+  Pack<T> pack = load_ragged(x, first, n);
+  for (T& value : pack.values) value = clamped(value, ceiling);
+  store_ragged(y, first, n, pack);
 }
 
 template <class T>
 __global__ void relu_backward_float4(const T* __restrict__ dy, const T* __restrict__ y, T* __restrict__ dx, int64_t n,
                                      float ceiling) {
-  constexpr int kSize = Pack<T>::kSize;
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < n / kSize) {
-    Pack<T> gradient = load_pack(dy, i);
-    const Pack<T> value = load_pack(y, i);
-    for (int k = 0; k < kSize; ++k)
-      if (!lets_through(value.values[k], ceiling)) gradient.values[k] = from_float<T>(0);
-    store_pack(dx, i, gradient);
-  }
-  if (i < n % kSize) {
-    const int64_t last = n - 1 - i;
-    dx[last] = lets_through(y[last], ceiling) ? dy[last] : from_float<T>(0);
-  }
+  const int64_t first = packing_of(dy, n).first(int64_t{blockIdx.x} * blockDim.x + threadIdx.x);
+  if (first >= n) return;
+  Pack<T> gradient = load_ragged(dy, first, n);
+  const Pack<T> value = load_ragged(y, first, n);
+  for (int k = 0; k < Pack<T>::kSize; ++k)
+    if (!lets_through(value.values[k], ceiling)) gradient.values[k] = from_float<T>(0);
+  store_ragged(dx, first, n, gradient);
 }
 
 void launch_relu_scalar(const Problem& problem, void* const* operands, void*, Stream stream) {
@@ -97,24 +90,22 @@ void launch_relu_backward_scalar(const Problem& problem, void* const* operands, 
   });
 }
 
-// A part of a tensor may start anywhere; whole tensors are aligned.
-void launch_relu_float4(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+void launch_relu_float4(const Problem& problem, void* const* operands, void*, Stream stream) {
   const int64_t n = problem.extents[Elements::n];
-  if (!aligned({operands[0], operands[1]})) return launch_relu_scalar(problem, operands, workspace, stream);
   with_type(problem.dtype, [&]<class T>() {
-    launch(relu_float4<T>, {.grid = blocks_for(n, kBlock * Pack<T>::kSize), .block = kBlock, .stream = stream},
-           as<const T>(operands[0]), as<T>(operands[1]), n, problem.scalars[Elements::ceiling]);
+    const auto x = as<const T>(operands[0]);
+    launch(relu_float4<T>, {.grid = blocks_for(packing_of(x, n).count, kBlock), .block = kBlock, .stream = stream}, x,
+           as<T>(operands[1]), n, problem.scalars[Elements::ceiling]);
   });
 }
 
-void launch_relu_backward_float4(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+void launch_relu_backward_float4(const Problem& problem, void* const* operands, void*, Stream stream) {
   const int64_t n = problem.extents[Elements::n];
-  if (!aligned({operands[0], operands[1], operands[2]}))
-    return launch_relu_backward_scalar(problem, operands, workspace, stream);
   with_type(problem.dtype, [&]<class T>() {
-    launch(relu_backward_float4<T>, {.grid = blocks_for(n, kBlock * Pack<T>::kSize), .block = kBlock, .stream = stream},
-           as<const T>(operands[0]), as<const T>(operands[1]), as<T>(operands[2]), n,
-           problem.scalars[Elements::ceiling]);
+    const auto dy = as<const T>(operands[0]);
+    launch(relu_backward_float4<T>,
+           {.grid = blocks_for(packing_of(dy, n).count, kBlock), .block = kBlock, .stream = stream}, dy,
+           as<const T>(operands[1]), as<T>(operands[2]), n, problem.scalars[Elements::ceiling]);
   });
 }
 

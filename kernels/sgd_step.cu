@@ -9,6 +9,7 @@
 #include "kernels/launch.h"
 #include "kernels/launch_math.h"
 #include "kernels/ops.h"
+#include "kernels/packs.h"
 #include "kernels/reference/reference.h"
 
 namespace weft::WEFT_TARGET {
@@ -34,23 +35,18 @@ __global__ void sgd_step_scalar(float* __restrict__ weight, const float* __restr
   if (i < n) step(rule, weight[i], dweight[i], velocity[i]);
 }
 
-// Rung 2, float4. Three loads of 16 bytes stand before the first operation. The elements behind the last whole pack go
-// to the grid's first threads.
+// Rung 2, float4. Three loads of 16 bytes stand before the first operation. The parameters of a group lie in one flat
+// arena, so one launch steps them all, wherever in the arena the group begins: the ragged first and last packs are
+// taken element by element (packs.h).
 __global__ void sgd_step_float4(float* __restrict__ weight, const float* __restrict__ dweight,
                                 float* __restrict__ velocity, int64_t n, Rule rule) {
-  constexpr int kSize = Pack<float>::kSize;
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i < n / kSize) {
-    Pack<float> weights = load_pack(weight, i), velocities = load_pack(velocity, i);
-    const Pack<float> gradients = load_pack(dweight, i);
-    for (int k = 0; k < kSize; ++k) step(rule, weights.values[k], gradients.values[k], velocities.values[k]);
-    store_pack(weight, i, weights);
-    store_pack(velocity, i, velocities);
-  }
-  if (i < n % kSize) {
-    const int64_t last = n - 1 - i;
-    step(rule, weight[last], dweight[last], velocity[last]);
-  }
+  const int64_t first = packing_of(weight, n).first(int64_t{blockIdx.x} * blockDim.x + threadIdx.x);
+  if (first >= n) return;
+  Pack<float> weights = load_ragged(weight, first, n), velocities = load_ragged(velocity, first, n);
+  const Pack<float> gradients = load_ragged(dweight, first, n);
+  for (int k = 0; k < Pack<float>::kSize; ++k) step(rule, weights.values[k], gradients.values[k], velocities.values[k]);
+  store_ragged(weight, first, n, weights);
+  store_ragged(velocity, first, n, velocities);
 }
 
 Rule rule_of(const Problem& problem) {
@@ -64,11 +60,11 @@ void launch_scalar(const Problem& problem, void* const* operands, void*, Stream 
          as<const float>(operands[1]), as<float>(operands[2]), n, rule_of(problem));
 }
 
-void launch_float4(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
-  if (!aligned({operands[0], operands[1], operands[2]})) return launch_scalar(problem, operands, workspace, stream);
+void launch_float4(const Problem& problem, void* const* operands, void*, Stream stream) {
   const int64_t n = problem.extents[SgdStep::n];
-  launch(sgd_step_float4, {.grid = blocks_for(n, kBlock * Pack<float>::kSize), .block = kBlock, .stream = stream},
-         as<float>(operands[0]), as<const float>(operands[1]), as<float>(operands[2]), n, rule_of(problem));
+  const auto weight = as<float>(operands[0]);
+  launch(sgd_step_float4, {.grid = blocks_for(packing_of(weight, n).count, kBlock), .block = kBlock, .stream = stream},
+         weight, as<const float>(operands[1]), as<float>(operands[2]), n, rule_of(problem));
 }
 
 constexpr const char* kExtents[] = {"n", "nesterov"};

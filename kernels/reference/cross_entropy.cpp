@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 namespace weft::reference {
 
@@ -47,6 +48,19 @@ void cross_entropy_backward(const Problem& problem, double* const* operands, dou
       if (label < 0 || label >= C) dlogits[c] = std::numeric_limits<double>::quiet_NaN();
     }
   }
+}
+
+void cross_entropy_forward_backward(const Problem& problem, double* const* operands, double* const* magnitudes) {
+  double* const dloss = operands[0];
+  double* const logits = operands[1];
+  double* const labels = operands[2];
+  const auto rows = static_cast<std::size_t>(problem.extents[Rows::rows]);
+  std::vector<double> lse(rows), lse_magnitudes(rows);
+  double* const forward[] = {logits, labels, operands[3], lse.data()};
+  double* const forward_magnitudes[] = {nullptr, nullptr, magnitudes[3], lse_magnitudes.data()};
+  cross_entropy(problem, forward, forward_magnitudes);
+  double* const backward[] = {dloss, logits, labels, lse.data(), operands[4]};
+  cross_entropy_backward(problem, backward, magnitudes);
 }
 
 }  // namespace weft::reference

@@ -15,10 +15,10 @@ Reference relu, relu_backward, add;
 Reference max_pool, max_pool_backward, avg_pool, avg_pool_backward, global_avg_pool, global_avg_pool_backward;
 Reference batch_norm_train, batch_norm_eval, batch_norm_train_backward, batch_norm_eval_backward;
 Reference softmax, softmax_backward, log_softmax, log_softmax_backward;
-Reference cross_entropy, cross_entropy_backward;
+Reference cross_entropy, cross_entropy_backward, cross_entropy_forward_backward;
 Reference cross_entropy_soft, cross_entropy_soft_backward, binary_cross_entropy, binary_cross_entropy_backward;
 Reference dropout, dropout_backward;
 Reference concat, concat_backward;
-Reference fill, scale, sum, cast, sgd_step;
+Reference fill, scale, sum, cast, normalize_pixels, sgd_step;
 
 }  // namespace weft::reference

@@ -26,6 +26,11 @@ TEST_CASE("cross-entropy: huge logits neither overflow nor underflow") {
                   [&](const std::vector<Values>& results) {
                     CHECK(results[4] == Values{0, 0, -0.5, 0.5});
                   });
+  call_every_rung("cross_entropy_forward_backward", {{2, 2}}, {{1}, logits, {0, 0}, Values(1), Values(4)},
+                  [&](const std::vector<Values>& results) {
+                    CHECK(results[3][0] == 1000);
+                    CHECK(results[4] == Values{0, 0, -0.5, 0.5});
+                  });
 }
 
 TEST_CASE("cross-entropy: a label outside the classes makes the loss and its row NaN, and reads nothing") {
@@ -37,6 +42,12 @@ TEST_CASE("cross-entropy: a label outside the classes makes the loss and its row
                     });
     call_every_rung("cross_entropy_backward", {{2, 3}}, {{1}, {1, 2, 3, 4, 5, 6}, {1, label}, {3.4, 6.4}, Values(6)},
                     [&](const std::vector<Values>& results) {
+                      for (int i = 0; i < 6; ++i) CHECK(std::isnan(results[4][i]) == (i >= 3));
+                    });
+    call_every_rung("cross_entropy_forward_backward", {{2, 3}},
+                    {{1}, {1, 2, 3, 4, 5, 6}, {1, label}, Values(1), Values(6)},
+                    [&](const std::vector<Values>& results) {
+                      CHECK(std::isnan(results[3][0]));
                       for (int i = 0; i < 6; ++i) CHECK(std::isnan(results[4][i]) == (i >= 3));
                     });
   }

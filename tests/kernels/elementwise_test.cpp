@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <cstdint>
+#include <functional>
 #include <limits>
 #include <vector>
 
@@ -47,8 +49,38 @@ TEST_CASE("relu: a ceiling below 0 is refused, and said to be") {
     CHECK_THROWS_WITH_AS(op_of(device, op).check({{4}, {-1}}), doctest::Contains("the ceiling is -1"), Error);
 }
 
-// A tensor's part may start at any element. The rungs that move 16 bytes at a time must then do without.
-TEST_CASE("elementwise: operands that start at any element give the same result") {
+/// What a rung leaves where operand i starts `shift(i)` elements behind a multiple of 16 bytes.
+Outcome run_shifted(const Rung& rung, const Problem& problem, const Signature& signature,
+                    const std::vector<Values>& operands, const std::function<int(int)>& shift) {
+  constexpr std::byte kGuard{0xA5};
+  Outcome outcome;
+  std::vector<Bytes> buffers;
+  void* pointers[kMaxOperands] = {};
+  const auto lead = [&](int i) {
+    return 16 + shift(i) * static_cast<std::ptrdiff_t>(bytes_of(signature.operands[i].dtype));
+  };
+  for (int i = 0; i < signature.count; ++i) {
+    const Bytes bytes = encode(signature.operands[i].dtype, operands[static_cast<std::size_t>(i)]);
+    Bytes& buffer = buffers.emplace_back(bytes.size() + 64, kGuard);
+    REQUIRE(reinterpret_cast<std::uintptr_t>(buffer.data()) % 16 == 0);
+    std::copy(bytes.begin(), bytes.end(), buffer.begin() + lead(i));
+    pointers[i] = buffer.data() + lead(i);
+  }
+  Bytes workspace(rung.workspace_bytes ? static_cast<std::size_t>(rung.workspace_bytes(problem)) : 0);
+  rung.launch(problem, pointers, workspace.data(), nullptr);
+  for (int i = 0; i < signature.count; ++i) {
+    const Bytes& buffer = buffers[static_cast<std::size_t>(i)];
+    const auto begin = buffer.begin() + lead(i), end = buffer.end() - (64 - lead(i));
+    CHECK(std::all_of(buffer.begin(), begin, [](std::byte b) { return b == kGuard; }));
+    CHECK(std::all_of(end, buffer.end(), [](std::byte b) { return b == kGuard; }));
+    outcome.operands.emplace_back(begin, end);
+  }
+  return outcome;
+}
+
+// A tensor's part may start at any element. The rungs that move 16 bytes at a time take its ragged ends apart, or do
+// without.
+TEST_CASE("memory-bound ops: operands that start at any element give the same result") {
   struct Call {
     const char* op;
     Problem problem;
@@ -61,39 +93,50 @@ TEST_CASE("elementwise: operands that start at any element give the same result"
                         {"add", {{kSize}}},
                         {"scale", {{kSize}, {3}}},
                         {"fill", {{kSize}, {3}}},
+                        {"sum", {{kSize}}},
                         {"dropout", {{kSize, 1, 2, 3}, {0.5}}},
                         {"sgd_step", {{kSize, 1}, {0.5, 0.5, 0.25}}},
                         {"bias_add", {{7, 11}}},
                         {"bias_add", {{7, 8}}},
+                        {"bias_backward", {{7, 11}}},
+                        {"bias_backward", {{70, 3}}},
+                        {"normalize_pixels", {{25, 3}}},
+                        {"softmax", {{7, 11}}},
+                        {"softmax_backward", {{7, 11}}},
+                        {"cross_entropy_forward_backward", {{7, 11}}},
                         {"cast", {{kSize, static_cast<int>(DType::f32), static_cast<int>(DType::f32)}}}};
   const Device device{simt::target()};
+  const std::function<int(int)> shifts[] = {[](int) { return 1; }, [](int i) { return i; },
+                                            [](int i) { return 3 - i % 3; }};
   for (const Call& call : calls) {
     const Op& op = op_of(device, call.op);
-    const Signature signature = op.signature(call.problem);
-    const std::vector<Values> operands = draw_operands(device.target.catalogue(), op, call.problem, Draw::random, true);
-    const Truth truth = evaluate(op, call.problem, operands);
-    for (const Rung& rung : op.rungs) {
-      if (!can_run(rung, call.problem, 0)) continue;
-      CAPTURE(call.op);
-      CAPTURE(std::string(rung.name));
-      Outcome outcome;
-      std::vector<std::vector<float>> buffers;
-      void* pointers[kMaxOperands] = {};
-      for (int i = 0; i < signature.count; ++i) {
-        const Bytes bytes = encode(DType::f32, operands[static_cast<std::size_t>(i)]);
-        buffers.emplace_back(bytes.size() / sizeof(float) + 1);
-        std::memcpy(buffers.back().data() + 1, bytes.data(), bytes.size());
-        pointers[i] = buffers.back().data() + 1;
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      Problem problem = call.problem;
+      problem.dtype = dtype;
+      const Signature signature = op.signature(problem);
+      const std::vector<Values> operands = draw_operands(device.target.catalogue(), op, problem, Draw::random, true);
+      const Truth truth = evaluate(op, problem, operands);
+      for (const Rung& rung : op.rungs) {
+        if (!can_run(rung, problem, 0)) continue;
+        CAPTURE(call.op);
+        CAPTURE(std::string(rung.name));
+        CAPTURE(name_of(dtype));
+        for (const auto& shift : shifts) {
+          const Outcome outcome = run_shifted(rung, problem, signature, operands, shift);
+          for (const std::string& line : compare(op, problem, signature, truth, outcome, false)) FAIL_CHECK(line);
+        }
       }
-      rung.launch(call.problem, pointers, nullptr, nullptr);
-      for (const std::vector<float>& buffer : buffers) {
-        Bytes bytes((buffer.size() - 1) * sizeof(float));
-        std::memcpy(bytes.data(), buffer.data() + 1, bytes.size());
-        outcome.operands.push_back(bytes);
-      }
-      for (const std::string& line : compare(op, call.problem, signature, truth, outcome, false)) FAIL_CHECK(line);
     }
   }
+}
+
+TEST_CASE("normalize_pixels: black and white, by hand") {
+  call_every_rung("normalize_pixels", {{2, 3}},
+                  {{0, 255, 51, 255, 0, 102}, {0.5, 0.25, 0.2}, {0.5, 0.25, 0.1}, Values(6)},
+                  [&](const std::vector<Values>& results) {
+                    const Values expected = {-1, 3, 0, 1, -1, 2};
+                    for (int i = 0; i < 6; ++i) CHECK(std::abs(results[3][i] - expected[i]) <= 1e-6);
+                  });
 }
 
 }  // namespace

@@ -108,6 +108,7 @@ TEST_CASE("gradients: every backward reference agrees with central differences")
     for (int i = 0; i < signature.count; ++i) {
       const Operand& operand = signature.operands[i];
       if (operand.role == Role::input || !operand.present) continue;
+      if (find_operand(forward->signature(backward->problems[0]), operand.name) >= 0) continue;  // the forward's result
       CHECK_MESSAGE(std::count(report.nonzero.begin(), report.nonzero.end(), std::string(operand.name)) > 0,
                     std::string(backward->name), ": ", std::string(operand.name), " was 0 everywhere");
     }

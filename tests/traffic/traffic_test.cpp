@@ -45,6 +45,12 @@ constexpr TrafficCase kCases[] = {
     {"log_softmax", {{64, 1000}}},
     {"softmax_backward", {{64, 1000}}},
     {"log_softmax_backward", {{64, 1000}}},
+    {"cross_entropy_forward_backward", {{64, 1000}}},
+    {"bias_add", {{2048, 64}}},
+    {"bias_add", {{2048, 63}}},
+    {"bias_backward", {{8192, 64}}},
+    {"bias_backward", {{8192, 63}}},
+    {"normalize_pixels", {{40000, 3}}},
     {"cross_entropy", {{64, 1000}}},
     {"cross_entropy_backward", {{64, 1000}}},
 };
@@ -102,7 +108,7 @@ bool selected(const char* name) {
 
 TEST_CASE("traffic: the last rung of each memory-bound ladder moves the fewest bytes, within 2%") {
   const Catalogue catalogue = simt::target().catalogue();
-  fmt::print("{:<26}{:<26}{:<5}{:>11}{:>9}{:>9}  loaded, ->stored\n", "op", "rung", "type", "minimum", "bytes",
+  fmt::print("{:<31}{:<22}{:<5}{:>11}{:>9}{:>9}  loaded, ->stored\n", "op", "rung", "type", "minimum", "bytes",
              "sectors");
   for (const TrafficCase& test : kCases) {
     const Op* op = find_op(catalogue, test.op);
@@ -117,7 +123,7 @@ TEST_CASE("traffic: the last rung of each memory-bound ladder moves the fewest b
         if (!can_run(rung, problem, 0)) continue;
         const Counted counted = count(*op, rung, problem);
         const double ratio = counted.bytes / minimum;
-        fmt::print("{:<26}{:<26}{:<5}{:>11.0f}{:>9.3f}{:>9.3f}{}\n", op->name, rung.name, name_of(type), minimum, ratio,
+        fmt::print("{:<31}{:<22}{:<5}{:>11.0f}{:>9.3f}{:>9.3f}{}\n", op->name, rung.name, name_of(type), minimum, ratio,
                    counted.sector_bytes / minimum, counted.by_operand);
         if (&rung != &op->rungs.back()) continue;
         char text[256];
