@@ -9,10 +9,12 @@
 //   1_direct.cu        the three passes as nested loops, a thread an element of the result
 //   2_im2col.cu        im2col and col2im: the picture as a matrix of patches, and back; ops of their own
 //   3_im2col_gemm.cu   the three passes as one matrix product each
+//   4_implicit_gemm.cu the same products, their patches gathered on the way into shared memory
+//   5_split_k.cu       backward filter over slices of the pixels, added in a fixed order
 //   epilogue.h         what happens to a finished sum of the forward pass
 //   10_implicit_mma.cu     the three passes as products whose patches are fetched where they lie, on tensor cores
 //   11_implicit_wgmma.cu   the same on Hopper's: TMA's im2col mode brings the patches, wgmma multiplies
-//   patches.h, im2col_map.h  what 10 and 11 share: where patches lie, and as the copy engine brings them
+//   patches.h, im2col_map.h  what 4, 5, 10 and 11 share: where patches lie, and as the copy engine brings them
 //   conv2d.cu          the catalogue's entries, and the choice
 //
 // This header is what they share.
@@ -87,6 +89,17 @@ bool conv_has_no_groups(const Problem& problem);
 int64_t conv2d_im2col_gemm_workspace(const Problem& problem);
 int64_t conv2d_backward_data_im2col_gemm_workspace(const Problem& problem);
 int64_t conv2d_backward_filter_im2col_gemm_workspace(const Problem& problem);
+
+void conv2d_implicit_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_implicit_gemm_wide(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_data_implicit_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_data_implicit_gemm_wide(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_filter_implicit_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_filter_implicit_gemm_wide(const Problem&, void* const* operands, void* workspace, Stream stream);
+bool conv2d_implicit_gemm_takes(const Problem& problem);
+
+void conv2d_backward_filter_split_k(const Problem&, void* const* operands, void* workspace, Stream stream);
+int64_t conv2d_backward_filter_split_k_workspace(const Problem& problem);
 
 void conv2d_implicit_mma(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_backward_data_implicit_mma(const Problem&, void* const* operands, void* workspace, Stream stream);

@@ -98,6 +98,12 @@ constexpr const char* kGemmIdea =
     "product's "
     "tiles, which reuse it.";
 
+constexpr const char* kImplicitIdea =
+    "The columns went to memory and back, nine times the picture; here patches are gathered straight into the tiles.";
+constexpr const char* kImplicitWideIdea =
+    "Tiles of 64 x 64 read each operand every 64 results; tiles of 128 x 128 half as often, where there are enough.";
+constexpr Needs kImplicit = {.dtypes = 1u << static_cast<unsigned>(DType::f32), .takes = conv2d_implicit_gemm_takes};
+
 /// Tensor cores multiply bfloat16, and float32 as TF32 where the call allows it.
 bool for_tensor_cores(const Problem& problem) {
   constexpr int64_t kMostPixels = 1 << 30;  // patches.h numbers them by 32 bits
@@ -122,6 +128,8 @@ constexpr const char* kWgmmaIdea =
 constexpr Rung kForwardRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_direct},
     {"im2col-gemm", kGemmIdea, kForwardProduct, conv2d_im2col_gemm, conv2d_im2col_gemm_workspace},
+    {"implicit-gemm", kImplicitIdea, kImplicit, conv2d_implicit_gemm},
+    {"implicit-gemm-wide", kImplicitWideIdea, kImplicit, conv2d_implicit_gemm_wide},
     {"implicit-mma", kMmaIdea, kMma, conv2d_implicit_mma},
     {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_implicit_wgmma), conv2d_implicit_wgmma},
 };
@@ -129,6 +137,8 @@ constexpr Rung kDataRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_data_direct},
     {"im2col-gemm", kGemmIdea, kGradientProduct, conv2d_backward_data_im2col_gemm,
      conv2d_backward_data_im2col_gemm_workspace},
+    {"implicit-gemm", kImplicitIdea, kImplicit, conv2d_backward_data_implicit_gemm},
+    {"implicit-gemm-wide", kImplicitWideIdea, kImplicit, conv2d_backward_data_implicit_gemm_wide},
     {"implicit-mma", kMmaIdea, kMma, conv2d_backward_data_implicit_mma},
     {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_backward_data_implicit_wgmma), conv2d_backward_data_implicit_wgmma},
 };
@@ -136,6 +146,12 @@ constexpr Rung kFilterRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_filter_direct},
     {"im2col-gemm", kGemmIdea, kGradientProduct, conv2d_backward_filter_im2col_gemm,
      conv2d_backward_filter_im2col_gemm_workspace},
+    {"implicit-gemm", kImplicitIdea, kImplicit, conv2d_backward_filter_implicit_gemm},
+    {"implicit-gemm-wide", kImplicitWideIdea, kImplicit, conv2d_backward_filter_implicit_gemm_wide},
+    {"split-k",
+     "A filter's gradient has few tiles and a sum over all pixels; slices of them side by side, added in a fixed "
+     "order, keep every SM at work.",
+     kImplicit, conv2d_backward_filter_split_k, conv2d_backward_filter_split_k_workspace},
     {"implicit-mma", kMmaIdea, kMma, conv2d_backward_filter_implicit_mma,
      conv2d_backward_filter_implicit_mma_workspace},
     {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_backward_filter_implicit_wgmma),
@@ -161,28 +177,47 @@ std::string_view tensor_core_rung(const Problem& problem, int capability, const 
   return wgmma && depth_channels >= kFewestForBoxes ? "implicit-wgmma" : "implicit-mma";
 }
 
+// Tiles of 128 x 128 read half as much as those of 64 x 64; but it is better to have a block for most of some 100 SMs.
+constexpr int64_t kTilesToFill = 96;
+
+/// The rung for forward or backward data without tensor cores. M x N results of a group; `product` is the Needs of
+/// im2col-gemm.
+std::string_view multiplier_rung(const Problem& problem, int capability, const Needs& product, int64_t M, int N) {
+  const ConvShape z = conv_shape(problem);
+  if (conv_flops(problem) < kFewestFlopsForGemm) return "direct";
+  const bool can_multiply = product.takes(problem);
+  const bool implicit = problem.dtype == DType::f32 && kImplicit.takes(problem) && N >= kFewestInGroup;
+  // On simt the product's tiles change threads least. A 1x1 filter's columns are the picture: gemm's own best is at
+  // hand.
+  if (can_multiply && (capability == 0 || !implicit || z.is_pointwise())) return "im2col-gemm";
+  if (!implicit) return "direct";
+  return ceil_div(M, 128) * ceil_div(N, 128) * z.groups >= kTilesToFill ? "implicit-gemm-wide" : "implicit-gemm";
+}
+
 int choose_forward(const Problem& problem, int capability) {
-  const std::string_view tensor_cores =
-      tensor_core_rung(problem, capability, for_hopper(takes_implicit_wgmma), conv_shape(problem).C);
-  if (!tensor_cores.empty()) return rung_named(kForwardRungs, tensor_cores);
-  const bool product = conv_flops(problem) >= kFewestFlopsForGemm && conv2d_im2col_gemm_takes(problem);
-  return rung_named(kForwardRungs, product ? "im2col-gemm" : "direct");
+  const ConvShape z = conv_shape(problem);
+  std::string_view rung = tensor_core_rung(problem, capability, for_hopper(takes_implicit_wgmma), z.C);
+  if (rung.empty()) rung = multiplier_rung(problem, capability, kForwardProduct, z.pixels_out(), z.filters());
+  return rung_named(kForwardRungs, rung);
 }
 
 int choose_data(const Problem& problem, int capability) {
-  const std::string_view tensor_cores =
-      tensor_core_rung(problem, capability, for_hopper(takes_backward_data_implicit_wgmma), conv_shape(problem).K);
-  if (!tensor_cores.empty()) return rung_named(kDataRungs, tensor_cores);
-  const bool product = conv_flops(problem) >= kFewestFlopsForGemm && conv_has_no_groups(problem);
-  return rung_named(kDataRungs, product ? "im2col-gemm" : "direct");
+  const ConvShape z = conv_shape(problem);
+  std::string_view rung = tensor_core_rung(problem, capability, for_hopper(takes_backward_data_implicit_wgmma), z.K);
+  if (rung.empty()) rung = multiplier_rung(problem, capability, kGradientProduct, z.pixels_in(), z.channels());
+  return rung_named(kDataRungs, rung);
 }
 
 int choose_filter(const Problem& problem, int capability) {
-  const std::string_view tensor_cores =
-      tensor_core_rung(problem, capability, for_hopper(takes_backward_filter_implicit_wgmma), conv_shape(problem).C);
-  if (!tensor_cores.empty()) return rung_named(kFilterRungs, tensor_cores);
-  const bool product = conv_flops(problem) >= kFewestFlopsForGemm && conv_has_no_groups(problem);
-  return rung_named(kFilterRungs, product ? "im2col-gemm" : "direct");
+  const ConvShape z = conv_shape(problem);
+  const std::string_view rung =
+      tensor_core_rung(problem, capability, for_hopper(takes_backward_filter_implicit_wgmma), z.C);
+  if (!rung.empty()) return rung_named(kFilterRungs, rung);
+  if (conv_flops(problem) < kFewestFlopsForGemm) return rung_named(kFilterRungs, "direct");
+  const bool implicit = problem.dtype == DType::f32 && kImplicit.takes(problem) && z.filters() >= kFewestInGroup;
+  const bool can_multiply = conv_has_no_groups(problem);
+  if (can_multiply && (capability == 0 || !implicit)) return rung_named(kFilterRungs, "im2col-gemm");
+  return rung_named(kFilterRungs, implicit ? "split-k" : "direct");
 }
 
 }  // namespace
