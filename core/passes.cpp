@@ -134,19 +134,20 @@ Graph without_dead_nodes(const Graph& graph) {
 
 Graph for_inference(const Graph& graph, const std::vector<std::string>& outputs) {
   Rewriter rewriter(graph);
-  rewriter.walk(
-      [&](ValueId leaf) { rewriter.copy_leaf(leaf, graph.value(leaf).shape); },
-      [&](NodeId id) {
-        const Node& node = graph.node(id);
-        if (node.pass == Pass::backward) return;
-        const std::string& op = node.definition->name;
-        if (op == "dropout")
-          rewriter.map(node.outputs[0], rewriter[node.inputs[0]]);
-        else if (op == "batch_norm_train")
-          rewriter.copy_node(node, ops::definition("batch_norm_eval"), {{"eps", node.attributes.real("eps")}});
-        else
-          rewriter.copy_node(node);
-      });
+  rewriter.walk([&](ValueId leaf) { rewriter.copy_leaf(leaf, graph.value(leaf).shape); },
+                [&](NodeId id) {
+                  const Node& node = graph.node(id);
+                  if (node.pass == Pass::backward) return;
+                  const std::string& op = node.definition->name;
+                  if (op == "dropout")
+                    rewriter.map(node.outputs[0], rewriter[node.inputs[0]]);
+                  else if (op == "batch_norm_train")
+                    rewriter.copy_node(
+                        node, ops::definition("batch_norm_eval"),
+                        {{"eps", node.attributes.real("eps")}, {"relu", node.attributes.integer("relu")}});
+                  else
+                    rewriter.copy_node(node);
+                });
   std::map<std::string, ValueId, std::less<>> kept;
   for (const std::string& name : outputs) {
     const ValueId value = graph.find(name);

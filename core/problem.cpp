@@ -84,10 +84,12 @@ void rows(Problem& problem, const Shape& x) {
   problem.extents[extents::Rows::C] = x[-1];
 }
 
-void batch_norm(Problem& problem, const Node& node, const Shape& x) {
+void batch_norm(Problem& problem, const Node& node, const Shape& x, bool has_residual) {
   using extents::BatchNorm;
   problem.extents[BatchNorm::rows] = rows_of(x);
   problem.extents[BatchNorm::C] = x[-1];
+  problem.extents[BatchNorm::has_residual] = has_residual;
+  if (node.attributes.has("relu")) problem.extents[BatchNorm::relu] = node.attributes.integer("relu");
   problem.scalars[BatchNorm::eps] = node.attributes.real("eps");
   if (node.attributes.has("momentum")) problem.scalars[BatchNorm::momentum] = node.attributes.real("momentum");
 }
@@ -142,10 +144,14 @@ const std::map<std::string_view, Fill>& table() {
       {"avg_pool_backward", [](Problem& p, const Node& n, Values i, Values o) { pool(p, n, o[0].shape, i[0].shape); }},
       {"global_avg_pool", [](Problem& p, const Node&, Values i, Values) { global_pool(p, i[0].shape); }},
       {"global_avg_pool_backward", [](Problem& p, const Node&, Values, Values o) { global_pool(p, o[0].shape); }},
-      {"batch_norm_train", [](Problem& p, const Node& n, Values i, Values) { batch_norm(p, n, i[0].shape); }},
-      {"batch_norm_eval", [](Problem& p, const Node& n, Values i, Values) { batch_norm(p, n, i[0].shape); }},
-      {"batch_norm_train_backward", [](Problem& p, const Node& n, Values i, Values) { batch_norm(p, n, i[0].shape); }},
-      {"batch_norm_eval_backward", [](Problem& p, const Node& n, Values i, Values) { batch_norm(p, n, i[0].shape); }},
+      {"batch_norm_train",
+       [](Problem& p, const Node& n, Values i, Values) { batch_norm(p, n, i[0].shape, present(n, 3)); }},
+      {"batch_norm_eval",
+       [](Problem& p, const Node& n, Values i, Values) { batch_norm(p, n, i[0].shape, present(n, 3)); }},
+      {"batch_norm_train_backward",
+       [](Problem& p, const Node& n, Values i, Values o) { batch_norm(p, n, i[0].shape, o.size() > 3); }},
+      {"batch_norm_eval_backward",
+       [](Problem& p, const Node& n, Values i, Values o) { batch_norm(p, n, i[0].shape, o.size() > 3); }},
       {"softmax", rows_of_first},
       {"softmax_backward", rows_of_first},
       {"log_softmax", rows_of_first},
@@ -215,11 +221,12 @@ Problem problem_of(const Graph& graph, const Node& node) {
 std::vector<ValueId> operands_of(const Node& node, const Op& op, const Problem& problem) {
   std::vector<ValueId> operands = node.inputs;
   const auto count = static_cast<std::size_t>(op.signature(problem).count);
-  // Only these have inputs to fill up before their output, and concat_backward outputs after those that are there.
+  // Only these have inputs to fill up before their output; concat_backward and batch norm's gradients, outputs after
+  // those that are there.
   if (node.definition->name == "concat" || node.definition->name == "gemm" || node.definition->name == "conv2d")
     operands.resize(count - node.outputs.size());
   operands.insert(operands.end(), node.outputs.begin(), node.outputs.end());
-  if (node.definition->name == "concat_backward") operands.resize(count);
+  if (node.definition->name.ends_with("_backward") && operands.size() < count) operands.resize(count);
   WEFT_CHECK(operands.size() == count && count <= kMaxOperands,
              fmt::format("{}: {} operands for {}, which has {}", node.name, operands.size(), op.name, count));
   return operands;

@@ -21,10 +21,13 @@
 //   avg_pool_backward          dy, dx                                                          Pool
 //   global_avg_pool            x (N, H, W, C), y (N, C)                                        Pool (N, H, W, C alone)
 //   global_avg_pool_backward   dy, dx                                                          Pool
-//   batch_norm_train           x, weight, bias, running_mean*, running_var*, y, save_mean, save_invstd   BatchNorm
-//   batch_norm_eval            x, weight, bias, running_mean, running_var, y                   BatchNorm
-//   batch_norm_train_backward  dy, x, weight, save_mean, save_invstd, dx, dweight, dbias       BatchNorm
-//   batch_norm_eval_backward   dy, x, weight, running_mean, running_var, dx, dweight, dbias    BatchNorm
+//   batch_norm_train           x, weight, bias, [residual], running_mean*, running_var*, y,    BatchNorm
+//                              save_mean, save_invstd
+//   batch_norm_eval            x, weight, bias, [residual], running_mean, running_var, y       BatchNorm
+//   batch_norm_train_backward  dy, x, [y], weight, save_mean, save_invstd, dx, dweight, dbias, BatchNorm
+//                              [dresidual]
+//   batch_norm_eval_backward   dy, x, [y], weight, running_mean, running_var, dx, dweight,     BatchNorm
+//                              dbias, [dresidual]
 //   softmax, log_softmax       x, y                                                            Rows
 //   softmax_backward           dy, y, dx                                                       Rows
 //   log_softmax_backward       dy, y, dx                                                       Rows
@@ -127,10 +130,12 @@ struct Elements {
   enum : int { value = 0, factor = 0, ceiling = 0 };
 };
 
-/// x is (rows, C). Train: biased variance normalises; running_var takes the unbiased one with weight momentum, as torch
-/// does. save_invstd = 1 / sqrt(var + eps). Scalars: eps, momentum.
+/// x is (rows, C). y = batch_norm(x) [+ residual (rows, C)], then ReLU where relu. Train: biased variance normalises;
+/// running_var takes the unbiased one with weight momentum, as torch does. save_invstd = 1 / sqrt(var + eps). Backward:
+/// y is there where relu, for its mask is y > 0; dresidual where has_residual, and is dy behind the mask. Scalars: eps,
+/// momentum.
 struct BatchNorm {
-  enum : int { rows, C, kCount };
+  enum : int { rows, C, has_residual, relu, kCount };
   enum : int { eps, momentum };
 };
 

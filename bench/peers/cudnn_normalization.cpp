@@ -28,6 +28,9 @@ std::optional<PeerCall> cudnn_normalization(const Cudnn& cudnn, const std::strin
   const bool backward = function == "batch_norm_backward";
   if (!train && !eval && !backward) return {};
   const Problem& problem = call.problem();
+  // Its fused forms keep the ReLU's mask in a reserve of their own between forward and backward, where our backward
+  // takes y: calls that do not correspond.
+  if (problem.extents[BatchNorm::has_residual] != 0 || problem.extents[BatchNorm::relu] != 0) return {};
   const std::int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   const double eps = problem.scalars[BatchNorm::eps], momentum = problem.scalars[BatchNorm::momentum];
   const auto& f = cudnn.f;

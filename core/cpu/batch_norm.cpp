@@ -44,6 +44,15 @@ dnnl::batch_normalization_forward::primitive_desc forward_of(const Compiler& c, 
   return pd;
 }
 
+/// Fusion is this device's own affair (fusion.h), over a graph whose nodes do one thing each.
+void refuse_fused(const Node& node, const Problem& problem) {
+  using E = extents::BatchNorm;
+  if (problem.extents[E::has_residual] != 0 || problem.extents[E::relu] != 0)
+    fail(node.name + ": " + node.definition->name +
+         " comes with a residual or a ReLU, which the cpu device fuses by itself: give it batch_norm, add and relu as "
+         "nodes of their own");
+}
+
 float* floats(const dnnl::memory& m) {
   return static_cast<float*>(m.get_data_handle());
 }
@@ -55,6 +64,7 @@ void lower_batch_norm(Compiler& c, const Group& group) {
   const Node& node = c.node(group.main);
   const bool train = node.definition->name == "batch_norm_train";
   const Problem problem = problem_of(c.graph(), node);
+  refuse_fused(node, problem);
   const ValueId x_value = input_of(node, 0);
   const desc x_desc = picture_desc(c, x_value), vector = dense_desc(dims{problem.extents[E::C]});
   const bool relu = static_cast<bool>(group.relu);
@@ -66,8 +76,8 @@ void lower_batch_norm(Compiler& c, const Group& group) {
   const dnnl::memory y = s.output(relu ? c.node(group.relu).outputs[0] : node.outputs[0], pd.dst_desc());
   Arguments arguments = {{DNNL_ARG_SRC, x}, {DNNL_ARG_SCALE, gamma}, {DNNL_ARG_SHIFT, beta}, {DNNL_ARG_DST, y}};
   if (!train) {
-    arguments.emplace(DNNL_ARG_MEAN, s.input(input_of(node, 3), vector));
-    arguments.emplace(DNNL_ARG_VARIANCE, s.input(input_of(node, 4), vector));
+    arguments.emplace(DNNL_ARG_MEAN, s.input(input_of(node, 4), vector));
+    arguments.emplace(DNNL_ARG_VARIANCE, s.input(input_of(node, 5), vector));
     s.call<dnnl::batch_normalization_forward>(pd, std::move(arguments));
     s.finish(std::string(pd.impl_info_str()) + (relu ? " +relu" : ""));
     return;
@@ -83,7 +93,7 @@ void lower_batch_norm(Compiler& c, const Group& group) {
                       s.output(node.outputs[0], pd.workspace_desc(), std::make_shared<MaskLayout>()));
   s.call<dnnl::batch_normalization_forward>(pd, std::move(arguments));
   // Running statistics as PyTorch keeps them: the variance is the unbiased one.
-  const dnnl::memory running_mean = s.updated(input_of(node, 3)), running_variance = s.updated(input_of(node, 4));
+  const dnnl::memory running_mean = s.updated(input_of(node, 4)), running_variance = s.updated(input_of(node, 5));
   const double rows = static_cast<double>(problem.extents[E::rows]), momentum = problem.scalars[E::momentum];
   s.host([=, C = problem.extents[E::C]](const StepContext&) {
     const double unbiased = rows / (rows - 1);
@@ -101,6 +111,7 @@ void lower_batch_norm_backward(Compiler& c, const Group& group) {
   const Node& node = c.node(group.main);
   const bool train = node.definition->name == "batch_norm_train_backward";
   const Problem problem = problem_of(c.graph(), node);
+  refuse_fused(node, problem);
   const double eps = problem.scalars[E::eps];
   const ValueId x_value = input_of(node, 1);
   const bool relu = static_cast<bool>(group.relu);
@@ -113,8 +124,8 @@ void lower_batch_norm_backward(Compiler& c, const Group& group) {
   StepBuilder s(c, group);
   const ValueId dy_value = relu ? c.node(group.relu).inputs[0] : input_of(node, 0);
   const dnnl::memory dy = s.input(dy_value, pd.diff_dst_desc()), x = s.input(x_value, x_desc),
-                     gamma = s.input(input_of(node, 2), vector), mean = s.input(input_of(node, 3), vector);
-  const ValueId deviation = input_of(node, 4);
+                     gamma = s.input(input_of(node, 3), vector), mean = s.input(input_of(node, 4), vector);
+  const ValueId deviation = input_of(node, 5);
   dnnl::memory variance;
   if (!train) {
     variance = s.input(deviation, vector);
@@ -147,7 +158,7 @@ void lower_batch_norm_backward(Compiler& c, const Group& group) {
     arguments.emplace(DNNL_ARG_SHIFT,
                       s.constant(vector, std::vector<float>(static_cast<std::size_t>(problem.extents[E::C]), 0.0f)));
   if (relu) {
-    const NodeId forward = c.graph().producer(input_of(node, 3));
+    const NodeId forward = c.graph().producer(input_of(node, 4));
     arguments.emplace(DNNL_ARG_WORKSPACE, s.stored_input(c.node(forward).outputs[0], pd.workspace_desc()));
   }
   s.call<dnnl::batch_normalization_backward>(pd, std::move(arguments));

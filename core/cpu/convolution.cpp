@@ -150,15 +150,15 @@ void fold(Compiler& c, StepBuilder& s, const Node& conv, const Node& norm, const
           dnnl::memory& weight, dnnl::memory& bias) {
   const desc vector = dense_desc(dims{shape.K}), own = weight.get_desc();
   const auto gamma = s.input(input_of(norm, 1), vector), beta = s.input(input_of(norm, 2), vector),
-             mean = s.input(input_of(norm, 3), vector), variance = s.input(input_of(norm, 4), vector);
+             mean = s.input(input_of(norm, 4), vector), variance = s.input(input_of(norm, 5), vector);
   desc view, factors;
   const bool another_view = as_channels(own, shape, view, factors), has_bias = static_cast<bool>(bias);
   const dnnl::memory folded = s.kept(own), factor = s.kept(factors), offset = s.kept(vector), old = bias;
   const double eps = problem_of(c.graph(), norm).scalars[extents::BatchNorm::eps];
   // Numbers that something computes may move at any run.
   bool lasting = true;
-  for (ValueId v : {input_of(conv, 1), input_of(conv, kBias), input_of(norm, 1), input_of(norm, 2), input_of(norm, 3),
-                    input_of(norm, 4)})
+  for (ValueId v : {input_of(conv, 1), input_of(conv, kBias), input_of(norm, 1), input_of(norm, 2), input_of(norm, 4),
+                    input_of(norm, 5)})
     lasting = lasting && (!v || c.value(v).kind == ValueKind::parameter || c.value(v).kind == ValueKind::state);
   if (lasting) s.begin_prepared();
   s.host([=, K = shape.K](const StepContext&) {

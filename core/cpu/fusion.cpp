@@ -43,12 +43,18 @@ class Matcher {
     return r[0];
   }
 
+  // A batch norm with a residual or a ReLU of its own is not for this device; its lowering says so.
+  bool comes_fused(NodeId norm) const {
+    const Node& node = graph_.node(norm);
+    return node.inputs[3] || node.attributes.integer("relu") != 0;
+  }
+
   void extend(Group& group) {
     const Node& node = graph_.node(group.main);
     const std::string_view name = op(group.main);
     if (name == "conv2d") {
       ValueId y = node.outputs[0];
-      if (NodeId n = sole_reader(y, "batch_norm_eval"); n && graph_.node(n).inputs[0] == y) {
+      if (NodeId n = sole_reader(y, "batch_norm_eval"); n && graph_.node(n).inputs[0] == y && !comes_fused(n)) {
         group.batch_norm = n;
         y = graph_.node(n).outputs[0];
       }
@@ -88,7 +94,7 @@ class Matcher {
     if (op(forward_relu) != "relu") return {};
     const Group& forward = groups_[static_cast<std::size_t>(taken_[static_cast<std::size_t>(forward_relu.index)])];
     const bool same = op(forward.main) == "batch_norm_train" && forward.relu == forward_relu &&
-                      graph_.producer(input_of(node, 3)) == forward.main &&
+                      graph_.producer(input_of(node, 4)) == forward.main &&
                       graph_.node(forward.main).inputs[0] == input_of(node, 1);
     return same ? relu : NodeId{};
   }

@@ -1,27 +1,52 @@
 #include "kernels/ops.h"
 #include "kernels/reference/reference.h"
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 namespace weft::reference {
 
 using extents::BatchNorm;
 
 // Rounding in x - mean is relative to |x| + |mean|, not to the difference: that is what the magnitudes below carry
-// along.
+// along. The sum with a residual and the ReLU come last: a ReLU moves no two numbers further apart than they were.
+
+namespace {
+
+double finish(const Problem& problem, double normalised, const double* residual, std::int64_t i) {
+  const double y = normalised + (residual != nullptr ? residual[i] : 0);
+  return problem.extents[BatchNorm::relu] != 0 && y < 0 ? 0 : y;
+}
+
+double magnitude_of(const double* residual, std::int64_t i) {
+  return residual != nullptr ? std::abs(residual[i]) : 0;
+}
+
+/// dy behind the ReLU's mask, where y is given; written down where a residual wants it.
+std::vector<double> masked(const double* dy, const double* y, double* dresidual, std::int64_t count) {
+  std::vector<double> gradient(dy, dy + count);
+  for (std::int64_t i = 0; y != nullptr && i < count; ++i)
+    if (!(y[i] > 0)) gradient[static_cast<std::size_t>(i)] = 0;
+  if (dresidual != nullptr) std::copy(gradient.begin(), gradient.end(), dresidual);
+  return gradient;
+}
+
+}  // namespace
 
 void batch_norm_train(const Problem& problem, double* const* operands, double* const* magnitudes) {
   const std::int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   const double eps = problem.scalars[BatchNorm::eps], momentum = problem.scalars[BatchNorm::momentum];
   const auto count = static_cast<double>(rows);
-  const double* x = operands[0];  // (rows, C); everything but x and y is (C)
+  const double* x = operands[0];  // (rows, C); everything but x, residual and y is (C)
   const double* weight = operands[1];
   const double* bias = operands[2];
-  double* running_mean = operands[3];
-  double* running_var = operands[4];
-  double* y = operands[5];  // (rows, C)
-  double* save_mean = operands[6];
-  double* save_invstd = operands[7];
+  const double* residual = operands[3];  // (rows, C), or null
+  double* running_mean = operands[4];
+  double* running_var = operands[5];
+  double* y = operands[6];  // (rows, C)
+  double* save_mean = operands[7];
+  double* save_invstd = operands[8];
   for (std::int64_t c = 0; c < C; ++c) {
     double sum = 0, sum_magnitude = 0;
     for (std::int64_t n = 0; n < rows; ++n) {
@@ -38,16 +63,17 @@ void batch_norm_train(const Problem& problem, double* const* operands, double* c
     const double variance = squares / count;
     const double invstd = 1 / std::sqrt(variance + eps);
     for (std::int64_t n = 0; n < rows; ++n) {
-      y[n * C + c] = (x[n * C + c] - mean) * invstd * weight[c] + bias[c];
-      magnitudes[5][n * C + c] =
-          (std::abs(x[n * C + c]) + std::abs(mean)) * invstd * std::abs(weight[c]) + std::abs(bias[c]);
+      const std::int64_t i = n * C + c;
+      y[i] = finish(problem, (x[i] - mean) * invstd * weight[c] + bias[c], residual, i);
+      magnitudes[6][i] = (std::abs(x[i]) + std::abs(mean)) * invstd * std::abs(weight[c]) + std::abs(bias[c]) +
+                         magnitude_of(residual, i);
     }
     save_mean[c] = mean;
-    magnitudes[6][c] = sum_magnitude / count;
+    magnitudes[7][c] = sum_magnitude / count;
     save_invstd[c] = invstd;
-    magnitudes[7][c] = invstd * (1 + squares_magnitude / count / (variance + eps));
-    magnitudes[3][c] = (1 - momentum) * std::abs(running_mean[c]) + momentum * sum_magnitude / count;
-    magnitudes[4][c] = (1 - momentum) * std::abs(running_var[c]) + momentum * squares_magnitude / (count - 1);
+    magnitudes[8][c] = invstd * (1 + squares_magnitude / count / (variance + eps));
+    magnitudes[4][c] = (1 - momentum) * std::abs(running_mean[c]) + momentum * sum_magnitude / count;
+    magnitudes[5][c] = (1 - momentum) * std::abs(running_var[c]) + momentum * squares_magnitude / (count - 1);
     running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean;
     running_var[c] = (1 - momentum) * running_var[c] + momentum * squares / (count - 1);
   }
@@ -58,68 +84,73 @@ void batch_norm_eval(const Problem& problem, double* const* operands, double* co
   const double* x = operands[0];  // (rows, C)
   const double* weight = operands[1];
   const double* bias = operands[2];
-  const double* mean = operands[3];
-  const double* variance = operands[4];
-  double* y = operands[5];  // (rows, C)
+  const double* residual = operands[3];  // (rows, C), or null
+  const double* mean = operands[4];
+  const double* variance = operands[5];
+  double* y = operands[6];  // (rows, C)
   for (std::int64_t n = 0; n < rows; ++n)
     for (std::int64_t c = 0; c < C; ++c) {
       const double scale = weight[c] / std::sqrt(variance[c] + problem.scalars[BatchNorm::eps]);
-      y[n * C + c] = (x[n * C + c] - mean[c]) * scale + bias[c];
-      magnitudes[5][n * C + c] = (std::abs(x[n * C + c]) + std::abs(mean[c])) * std::abs(scale) + std::abs(bias[c]);
+      const std::int64_t i = n * C + c;
+      y[i] = finish(problem, (x[i] - mean[c]) * scale + bias[c], residual, i);
+      magnitudes[6][i] =
+          (std::abs(x[i]) + std::abs(mean[c])) * std::abs(scale) + std::abs(bias[c]) + magnitude_of(residual, i);
     }
 }
 
 void batch_norm_train_backward(const Problem& problem, double* const* operands, double* const* magnitudes) {
   const std::int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   const auto count = static_cast<double>(rows);
-  const double* dy = operands[0];  // (rows, C)
-  const double* x = operands[1];   // (rows, C)
-  const double* weight = operands[2];
-  const double* mean = operands[3];
-  const double* invstd = operands[4];
-  double* dx = operands[5];  // (rows, C)
-  double* dweight = operands[6];
-  double* dbias = operands[7];
+  const std::vector<double> gradient = masked(operands[0], operands[2], operands[9], rows * C);
+  const double* dy = gradient.data();
+  const double* x = operands[1];  // (rows, C)
+  const double* weight = operands[3];
+  const double* mean = operands[4];
+  const double* invstd = operands[5];
+  double* dx = operands[6];  // (rows, C)
+  double* dweight = operands[7];
+  double* dbias = operands[8];
   for (std::int64_t c = 0; c < C; ++c) {
-    dweight[c] = dbias[c] = magnitudes[6][c] = magnitudes[7][c] = 0;
+    dweight[c] = dbias[c] = magnitudes[7][c] = magnitudes[8][c] = 0;
     for (std::int64_t n = 0; n < rows; ++n) {
       const std::int64_t i = n * C + c;
       dbias[c] += dy[i];
       dweight[c] += dy[i] * (x[i] - mean[c]) * invstd[c];
-      magnitudes[7][c] += std::abs(dy[i]);
-      magnitudes[6][c] += std::abs(dy[i]) * (std::abs(x[i]) + std::abs(mean[c])) * invstd[c];
+      magnitudes[8][c] += std::abs(dy[i]);
+      magnitudes[7][c] += std::abs(dy[i]) * (std::abs(x[i]) + std::abs(mean[c])) * invstd[c];
     }
     for (std::int64_t n = 0; n < rows; ++n) {
       const std::int64_t i = n * C + c;
       const double xhat = (x[i] - mean[c]) * invstd[c];
       dx[i] = weight[c] * invstd[c] * (dy[i] - dbias[c] / count - xhat * dweight[c] / count);
-      magnitudes[5][i] = std::abs(weight[c]) * invstd[c] *
-                         (std::abs(dy[i]) + magnitudes[7][c] / count +
-                          (std::abs(x[i]) + std::abs(mean[c])) * invstd[c] * magnitudes[6][c] / count);
+      magnitudes[6][i] = std::abs(weight[c]) * invstd[c] *
+                         (std::abs(dy[i]) + magnitudes[8][c] / count +
+                          (std::abs(x[i]) + std::abs(mean[c])) * invstd[c] * magnitudes[7][c] / count);
     }
   }
 }
 
 void batch_norm_eval_backward(const Problem& problem, double* const* operands, double* const* magnitudes) {
   const std::int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
-  const double* dy = operands[0];  // (rows, C)
-  const double* x = operands[1];   // (rows, C)
-  const double* weight = operands[2];
-  const double* mean = operands[3];
-  const double* variance = operands[4];
-  double* dx = operands[5];  // (rows, C)
-  double* dweight = operands[6];
-  double* dbias = operands[7];
+  const std::vector<double> gradient = masked(operands[0], operands[2], operands[9], rows * C);
+  const double* dy = gradient.data();
+  const double* x = operands[1];  // (rows, C)
+  const double* weight = operands[3];
+  const double* mean = operands[4];
+  const double* variance = operands[5];
+  double* dx = operands[6];  // (rows, C)
+  double* dweight = operands[7];
+  double* dbias = operands[8];
   for (std::int64_t c = 0; c < C; ++c) {
     const double invstd = 1 / std::sqrt(variance[c] + problem.scalars[BatchNorm::eps]);
-    dweight[c] = dbias[c] = magnitudes[6][c] = magnitudes[7][c] = 0;
+    dweight[c] = dbias[c] = magnitudes[7][c] = magnitudes[8][c] = 0;
     for (std::int64_t n = 0; n < rows; ++n) {
       const std::int64_t i = n * C + c;
       dbias[c] += dy[i];
       dweight[c] += dy[i] * (x[i] - mean[c]) * invstd;
       dx[i] = dy[i] * weight[c] * invstd;
-      magnitudes[7][c] += std::abs(dy[i]);
-      magnitudes[6][c] += std::abs(dy[i]) * (std::abs(x[i]) + std::abs(mean[c])) * invstd;
+      magnitudes[8][c] += std::abs(dy[i]);
+      magnitudes[7][c] += std::abs(dy[i]) * (std::abs(x[i]) + std::abs(mean[c])) * invstd;
     }
   }
 }

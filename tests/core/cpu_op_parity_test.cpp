@@ -19,6 +19,7 @@ TEST_CASE("cpu: every built-in op agrees with the reference") {
         ParityOptions options;
         options.compile.math = math;
         options.compile.fuse = fuse;
+        options.fused = false;
         const ParityReport report = check_op_parity(make_device("cpu", {.threads = threads}), options);
         for (const std::string& line : report.wrong) FAIL_CHECK(line);
         CHECK(report.graphs >= 48);

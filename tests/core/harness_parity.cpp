@@ -16,6 +16,7 @@ namespace {
 struct Case {
   std::string name;
   std::function<ValueId(Graph&)> build;  ///< returns the output to be differentiated
+  bool fused = false;                    ///< see ParityOptions
 };
 
 Case conv_case(Shape x, Shape weight, bool bias, ops::Conv2dOptions options) {
@@ -48,15 +49,18 @@ Case gemm_case(std::int64_t m, std::int64_t n, std::int64_t k, bool bias, bool t
           }};
 }
 
-Case batch_norm_case(Shape x, bool train) {
-  return {fmt::format("batch_norm_{} {}", train ? "train" : "eval", to_string(x)), [=](Graph& graph) {
-            const Shape channels = {x[-1]};
-            const ValueId input = graph.input("x", x), weight = graph.parameter("scale", channels),
-                          bias = graph.parameter("bias", channels), mean = graph.state("running_mean", channels),
-                          var = graph.state("running_var", channels);
-            return train ? ops::batch_norm(graph, "layer", input, weight, bias, mean, var)
-                         : ops::batch_norm_eval(graph, "layer", input, weight, bias, mean, var);
-          }};
+Case batch_norm_case(Shape x, bool train, bool residual = false, bool relu = false) {
+  const std::string name = fmt::format("batch_norm_{} {}{}{}", train ? "train" : "eval", to_string(x),
+                                       residual ? " add" : "", relu ? " relu" : "");
+  const auto build = [=](Graph& graph) {
+    const Shape channels = {x[-1]};
+    const ValueId input = graph.input("x", x), weight = graph.parameter("scale", channels),
+                  bias = graph.parameter("bias", channels), mean = graph.state("running_mean", channels),
+                  var = graph.state("running_var", channels), added = residual ? graph.input("r", x) : ValueId{};
+    return train ? ops::batch_norm(graph, "layer", input, weight, bias, mean, var, 1e-5, 0.1, added, relu)
+                 : ops::batch_norm_eval(graph, "layer", input, weight, bias, mean, var, 1e-5, added, relu);
+  };
+  return {name, build, residual || relu};
 }
 
 Case unary_case(const std::string& name, Shape x, std::function<ValueId(Graph&, ValueId)> op) {
@@ -110,6 +114,11 @@ std::vector<Case> cases() {
   for (const Shape& x : {Shape{4, 6, 5, 16}, Shape{3, 3, 3, 5}, Shape{10, 7}}) {
     all.push_back(batch_norm_case(x, true));
     all.push_back(batch_norm_case(x, false));
+    for (const bool train : {true, false}) {
+      all.push_back(batch_norm_case(x, train, true, false));
+      all.push_back(batch_norm_case(x, train, false, true));
+      all.push_back(batch_norm_case(x, train, true, true));
+    }
     all.push_back({"bias_add " + to_string(x), [x](Graph& graph) {
                      return ops::bias_add(graph, "layer", graph.input("x", x), graph.parameter("bias", {x[-1]}));
                    }});
@@ -195,7 +204,8 @@ void check_case(const Case& one, const std::shared_ptr<Device>& device, const Pa
 
 ParityReport check_op_parity(const std::shared_ptr<Device>& device, const ParityOptions& options) {
   ParityReport report;
-  for (const Case& one : cases()) check_case(one, device, options, report);
+  for (const Case& one : cases())
+    if (options.fused || !one.fused) check_case(one, device, options, report);
   for (const std::string& name : ops::names())
     if (!report.ops.contains(name) && !options.skip.contains(name)) report.wrong.push_back(name + ": no case ran it");
   return report;

@@ -15,6 +15,7 @@ struct ParityOptions {
   double tolerance = 2e-5;
   CompileOptions compile = {.math = Math::strict};
   std::set<std::string> skip;  ///< ops that the device does not have
+  bool fused = true;           ///< nodes with a residual or a ReLU of their own, which the cpu device refuses
 };
 
 struct ParityReport {

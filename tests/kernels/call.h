@@ -42,7 +42,9 @@ inline void call_every_rung(const char* name, const Problem& problem, const std:
       for (const std::string& complaint : outcome.complaints) FAIL_CHECK(complaint);
       std::vector<Values> results;
       for (int i = 0; i < signature.count; ++i)
-        results.push_back(decode(signature.operands[i].dtype, outcome.operands[static_cast<std::size_t>(i)]));
+        results.push_back(signature.operands[i].present
+                              ? decode(signature.operands[i].dtype, outcome.operands[static_cast<std::size_t>(i)])
+                              : Values{});
       look(results);
     }
   }

@@ -1,22 +1,22 @@
-// batch_norm_train: y[n,c] = (x[n,c] - mean[c]) invstd[c] weight[c] + bias[c], where over the rows of each channel
-// mean = 1/rows sum x, var = 1/rows sum (x - mean)^2, invstd = 1 / sqrt(var + eps).   x, y are (rows, C), all else (C).
+// batch_norm_train: y[n,c] = relu?((x[n,c] - mean[c]) invstd[c] weight[c] + bias[c] [+ residual[n,c]]), where over the
+// rows of each channel mean = 1/rows sum x, var = 1/rows sum (x - mean)^2, invstd = 1 / sqrt(var + eps).   x, residual,
+// y are (rows, C), all else (C).
 // running_mean <- (1 - momentum) running_mean + momentum mean, and running_var likewise with the unbiased variance,
 // rows / (rows - 1) var: as torch keeps them. (Ioffe and Szegedy, "Batch Normalization", 2015.)
-// About 8 rows C flops. x must be read twice, since y needs sums over all of x: 12 rows C bytes in float32, bound by
-// memory.
+// About 8 rows C flops. The floor is one read of x and one write of y, 8 rows C bytes in float32: bound by memory. y
+// needs sums over all of x, so x is read once only where a channel's rows can be kept on the chip until they are known.
 
+#include "kernels/batch_norm/batch_norm.h"
 #include "kernels/catalogue_ops.h"
 #include "kernels/column_sums.h"
-#include "kernels/element.h"
 #include "kernels/launch.h"
-#include "kernels/launch_math.h"
-#include "kernels/ops.h"
 #include "kernels/reference/reference.h"
 
 namespace weft::WEFT_TARGET {
 namespace {
 
 using extents::BatchNorm;
+using At = TrainOperands;
 
 /// What a channel's statistics go to.
 struct Statistics {
@@ -42,8 +42,8 @@ __device__ void keep(const Statistics& to, int64_t c, int64_t rows, float mean, 
 // threads are all there are: 64 of them leave all but one SM idle.
 template <class T>
 __global__ void batch_norm_thread_per_channel(const T* __restrict__ x, const float* __restrict__ weight,
-                                              const float* __restrict__ bias, T* __restrict__ y, Statistics statistics,
-                                              int64_t rows, int64_t C) {
+                                              const float* __restrict__ bias, Finish<T> finish, T* __restrict__ y,
+                                              Statistics statistics, int64_t rows, int64_t C) {
   const int64_t c = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (c >= C) return;
   float sum = 0;
@@ -57,7 +57,7 @@ __global__ void batch_norm_thread_per_channel(const T* __restrict__ x, const flo
   keep(statistics, c, rows, mean, squares);
   const float invstd = statistics.save_invstd[c];
   for (int64_t n = 0; n < rows; ++n)
-    y[n * C + c] = from_float<T>((to_float(x[n * C + c]) - mean) * invstd * weight[c] + bias[c]);
+    y[n * C + c] = finish((to_float(x[n * C + c]) - mean) * invstd * weight[c] + bias[c], n * C + c);
 }
 
 // Rung 2, row-chunks. The rows are cut into chunks, so that there are blocks enough whatever C is, and three kernels
@@ -133,22 +133,22 @@ __global__ void batch_norm_merge_chunks(const Moments* __restrict__ partial, Sta
 template <class T>
 __global__ void batch_norm_apply(const T* __restrict__ x, const float* __restrict__ weight,
                                  const float* __restrict__ bias, const float* __restrict__ mean,
-                                 const float* __restrict__ invstd, T* __restrict__ y, int64_t rows, int64_t C,
-                                 int64_t rows_in_chunk) {
+                                 const float* __restrict__ invstd, Finish<T> finish, T* __restrict__ y, int64_t rows,
+                                 int64_t C, int64_t rows_in_chunk) {
   const int64_t c = int64_t{blockIdx.x} * kColumns + threadIdx.x;
   if (c >= C) return;
   const int64_t begin = blockIdx.y * rows_in_chunk;
   const int64_t end = begin + rows_in_chunk < rows ? begin + rows_in_chunk : rows;
   const float centre = mean[c], scale = invstd[c] * weight[c], shift = bias[c];
   for (int64_t n = begin + threadIdx.y; n < end; n += kRows)
-    y[n * C + c] = from_float<T>((to_float(x[n * C + c]) - centre) * scale + shift);
+    y[n * C + c] = finish((to_float(x[n * C + c]) - centre) * scale + shift, n * C + c);
 }
 
 Statistics statistics_of(const Problem& problem, void* const* operands) {
-  return {as<float>(operands[3]),
-          as<float>(operands[4]),
-          as<float>(operands[6]),
-          as<float>(operands[7]),
+  return {as<float>(operands[At::running_mean]),
+          as<float>(operands[At::running_var]),
+          as<float>(operands[At::save_mean]),
+          as<float>(operands[At::save_invstd]),
           static_cast<float>(problem.scalars[BatchNorm::eps]),
           static_cast<float>(problem.scalars[BatchNorm::momentum])};
 }
@@ -157,8 +157,8 @@ void launch_thread_per_channel(const Problem& problem, void* const* operands, vo
   const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   with_type(problem.dtype, [&]<class T>() {
     launch(batch_norm_thread_per_channel<T>, {.grid = blocks_for(C, 32), .block = 32, .stream = stream},
-           as<const T>(operands[0]), as<const float>(operands[1]), as<const float>(operands[2]), as<T>(operands[5]),
-           statistics_of(problem, operands), rows, C);
+           as<const T>(operands[At::x]), as<const float>(operands[At::weight]), as<const float>(operands[At::bias]),
+           finish_of<T>(problem, operands), as<T>(operands[At::y]), statistics_of(problem, operands), rows, C);
   });
 }
 
@@ -168,12 +168,13 @@ void launch_row_chunks(const Problem& problem, void* const* operands, void* work
   const dim3 block(kColumns, kRows);
   with_type(problem.dtype, [&]<class T>() {
     launch(batch_norm_chunk_moments<T>, {.grid = chunks.grid, .block = block, .stream = stream},
-           as<const T>(operands[0]), as<Moments>(workspace), rows, C, chunks.rows_in_chunk);
+           as<const T>(operands[At::x]), as<Moments>(workspace), rows, C, chunks.rows_in_chunk);
     launch(batch_norm_merge_chunks, {.grid = blocks_for(C, kColumns), .block = block, .stream = stream},
            as<const Moments>(workspace), statistics_of(problem, operands), chunks.count, rows, C);
-    launch(batch_norm_apply<T>, {.grid = chunks.grid, .block = block, .stream = stream}, as<const T>(operands[0]),
-           as<const float>(operands[1]), as<const float>(operands[2]), as<const float>(operands[6]),
-           as<const float>(operands[7]), as<T>(operands[5]), rows, C, chunks.rows_in_chunk);
+    launch(batch_norm_apply<T>, {.grid = chunks.grid, .block = block, .stream = stream}, as<const T>(operands[At::x]),
+           as<const float>(operands[At::weight]), as<const float>(operands[At::bias]),
+           as<const float>(operands[At::save_mean]), as<const float>(operands[At::save_invstd]),
+           finish_of<T>(problem, operands), as<T>(operands[At::y]), rows, C, chunks.rows_in_chunk);
   });
 }
 
@@ -182,8 +183,6 @@ int64_t workspace_bytes(const Problem& problem) {
   return row_chunks(problem.extents[BatchNorm::rows], C).count * C * static_cast<int64_t>(sizeof(Moments));
 }
 
-constexpr const char* kExtents[] = {"rows", "C"};
-constexpr const char* kScalars[] = {"eps", "momentum"};
 constexpr Problem kProblems[] = {
     {{2, 1}, {1e-5, 0.1}},
     {{3, 2}, {1e-5, 0.1}},
@@ -193,6 +192,9 @@ constexpr Problem kProblems[] = {
     {{127, 31}, {1e-5, 0}},
     {{513, 5}, {1e-5, 0.1}},
     {{1031, 65}, {1e-5, 0.1}},
+    {{33, 17, 0, 1}, {1e-5, 0.1}, DType::f32, "relu"},
+    {{65, 63, 1, 0}, {1e-5, 0.1}, DType::f32, "add"},
+    {{129, 5, 1, 1}, {1e-5, 0.1}, DType::f32, "add and relu"},
     {{196, 64}, {1e-5, 0.1}, DType::f32, "resnet18 layer1, 14 x 14"},
     {{8, 512}, {1e-5, 0.1}, DType::f32, "resnet18 layer4 at 32 px: a pixel of 8 pictures"},
 };
@@ -210,12 +212,8 @@ constexpr Rung kRungs[] = {
      workspace_bytes},
 };
 
-double elements(const Problem& p) {
-  return static_cast<double>(p.extents[BatchNorm::rows]) * static_cast<double>(p.extents[BatchNorm::C]);
-}
-
 void check(const Problem& p) {
-  require_positive("batch_norm_train", kExtents, p);
+  check_batch_norm("batch_norm_train", p);
   if (p.extents[BatchNorm::rows] == 1)
     fail("batch_norm_train: expected more than 1 value per channel when training, got rows = 1 (C = " +
          std::to_string(p.extents[BatchNorm::C]) + "); one value has no variance: use a larger batch, or eval mode");
@@ -226,18 +224,21 @@ void check(const Problem& p) {
 const Op batch_norm_train = {
     .name = "batch_norm_train",
     .formula =
-        "y[n,c] = (x[n,c] - mean[c]) / sqrt(var[c] + eps) weight[c] + bias[c], mean and var over n; "
-        "x, y (rows, C), all else (C)",
+        "y[n,c] = relu?((x[n,c] - mean[c]) / sqrt(var[c] + eps) weight[c] + bias[c] [+ residual[n,c]]), mean and var "
+        "over "
+        "n; x, residual, y (rows, C), all else (C)",
     .peer = "cudnn:batch_norm_forward_training",
-    .extent_names = kExtents,
-    .scalar_names = kScalars,
+    .extent_names = kBatchNormExtents,
+    .scalar_names = kBatchNormScalars,
     .signature =
         [](const Problem& p) {
           const int64_t rows = p.extents[BatchNorm::rows], C = p.extents[BatchNorm::C];
-          return Signature{8,
+          const bool has_residual = p.extents[BatchNorm::has_residual] != 0;
+          return Signature{At::kCount,
                            {{"x", Role::input, p.dtype, 2, {rows, C}},
                             {"weight", Role::input, DType::f32, 1, {C}},
                             {"bias", Role::input, DType::f32, 1, {C}},
+                            {"residual", Role::input, p.dtype, 2, {rows, C}, Fill::normal, 0, has_residual},
                             {"running_mean", Role::inout, DType::f32, 1, {C}},
                             {"running_var", Role::inout, DType::f32, 1, {C}, Fill::positive},
                             {"y", Role::output, p.dtype, 2, {rows, C}},
@@ -246,10 +247,11 @@ const Op batch_norm_train = {
         },
     .check = check,
     .reference = reference::batch_norm_train,
-    .flops = [](const Problem& p) { return 8 * elements(p); },
+    .flops = [](const Problem& p) { return 8 * batch_norm_elements(p); },
     .bytes =
         [](const Problem& p) {
-          return 3 * width(p) * elements(p) + 32.0 * static_cast<double>(p.extents[BatchNorm::C]);
+          return (2 + static_cast<double>(p.extents[BatchNorm::has_residual])) * width(p) * batch_norm_elements(p) +
+                 32.0 * static_cast<double>(p.extents[BatchNorm::C]);
         },
     .bound = {.c = 4, .terms = [](const Problem& p) { return p.extents[BatchNorm::rows]; }},
     .problems = kProblems,

@@ -1,23 +1,25 @@
-// With xhat[n,c] = (x[n,c] - mean[c]) invstd[c], the gradients of batch norm are
+// dy is taken behind the mask y > 0 of the ReLU that ended the forward pass, where there was one; what is left of it is
+// dresidual, the gradient of what was added, where something was. With xhat[n,c] = (x[n,c] - mean[c]) invstd[c], the
+// gradients of batch norm are
 //   dbias[c] = sum_n dy[n,c],   dweight[c] = sum_n dy[n,c] xhat[n,c],
 //   dx[n,c] = weight[c] invstd[c] (dy[n,c] - dbias[c] / rows - xhat[n,c] dweight[c] / rows)   in training, where mean
 // and invstd depend on x;   dx[n,c] = weight[c] invstd[c] dy[n,c]   in evaluation, where they are constants.
-// dy, x, dx are (rows, C), all else (C). Training reads dy and x twice, since dx needs both sums: about 10 rows C
-// flops and 20 rows C bytes in float32: bound by memory.
-// Both are the same kernels: in evaluation 1/rows is put to 0, and invstd comes from the running variance.
+// dy, x, y, dx, dresidual are (rows, C), all else (C). About 10 rows C flops; the floor is one read of dy, x (and y)
+// and one write of dx (and dresidual), 12 to 20 rows C bytes in float32: bound by memory. In training dx needs both
+// sums, so dy and x are read once only where a channel's rows can be kept on the chip until those are known. Both are
+// the same kernels: in evaluation 1/rows is put to 0, and invstd comes from the running variance.
 
+#include "kernels/batch_norm/batch_norm.h"
 #include "kernels/catalogue_ops.h"
 #include "kernels/column_sums.h"
-#include "kernels/element.h"
 #include "kernels/launch.h"
-#include "kernels/launch_math.h"
-#include "kernels/ops.h"
 #include "kernels/reference/reference.h"
 
 namespace weft::WEFT_TARGET {
 namespace {
 
 using extents::BatchNorm;
+using At = BackwardOperands;
 
 /// mean and invstd as the forward pass saved them, or the running mean and variance.
 struct Statistics {
@@ -33,7 +35,7 @@ struct Statistics {
 // Rung 1, thread-per-channel. A thread walks down its column for the two sums and again for dx: coalesced, but there
 // are only C threads.
 template <class T>
-__global__ void batch_norm_backward_thread_per_channel(const T* __restrict__ dy, const T* __restrict__ x,
+__global__ void batch_norm_backward_thread_per_channel(Gradient<T> gradient, const T* __restrict__ x,
                                                        const float* __restrict__ weight, Statistics statistics,
                                                        T* __restrict__ dx, float* __restrict__ dweight,
                                                        float* __restrict__ dbias, int64_t rows, int64_t C) {
@@ -42,22 +44,23 @@ __global__ void batch_norm_backward_thread_per_channel(const T* __restrict__ dy,
   const float mean = statistics.mean[c], invstd = statistics.invstd(c);
   float sum = 0, dot = 0;
   for (int64_t i = c; i < rows * C; i += C) {
-    sum += to_float(dy[i]);
-    dot += to_float(dy[i]) * (to_float(x[i]) - mean) * invstd;
+    const float dy = gradient.pass_on(i);
+    sum += dy;
+    dot += dy * (to_float(x[i]) - mean) * invstd;
   }
   dbias[c] = sum;
   dweight[c] = dot;
   const float scale = weight[c] * invstd;
   for (int64_t i = c; i < rows * C; i += C) {
     const float xhat = (to_float(x[i]) - mean) * invstd;
-    dx[i] = from_float<T>(scale * (to_float(dy[i]) - (sum + xhat * dot) * statistics.inverse_rows));
+    dx[i] = from_float<T>(scale * (gradient(i) - (sum + xhat * dot) * statistics.inverse_rows));
   }
 }
 
 // Rung 2, row-chunks. As in the forward pass, the rows are cut into chunks for blocks enough: a block finds the two
 // sums of its chunk, a small kernel adds the chunks in order, and the last one applies them.
 template <class T>
-__global__ void batch_norm_backward_chunk_sums(const T* __restrict__ dy, const T* __restrict__ x, Statistics statistics,
+__global__ void batch_norm_backward_chunk_sums(Gradient<T> gradient, const T* __restrict__ x, Statistics statistics,
                                                float* __restrict__ partial_sum, float* __restrict__ partial_dot,
                                                int64_t rows, int64_t C, int64_t rows_in_chunk) {
   const int64_t c = int64_t{blockIdx.x} * kColumns + threadIdx.x;
@@ -67,9 +70,9 @@ __global__ void batch_norm_backward_chunk_sums(const T* __restrict__ dy, const T
   if (c < C) {
     const float mean = statistics.mean[c];
     for (int64_t n = begin + threadIdx.y; n < end; n += kRows) {
-      const float gradient = to_float(dy[n * C + c]);
-      sum += gradient;
-      dot += gradient * (to_float(x[n * C + c]) - mean);
+      const float dy = gradient.pass_on(n * C + c);
+      sum += dy;
+      dot += dy * (to_float(x[n * C + c]) - mean);
     }
   }
   sum = sum_over_rows(sum);
@@ -98,7 +101,7 @@ __global__ void batch_norm_backward_add_chunks(const float* __restrict__ partial
 }
 
 template <class T>
-__global__ void batch_norm_backward_apply(const T* __restrict__ dy, const T* __restrict__ x,
+__global__ void batch_norm_backward_apply(Gradient<T> gradient, const T* __restrict__ x,
                                           const float* __restrict__ weight, Statistics statistics,
                                           const float* __restrict__ dweight, const float* __restrict__ dbias,
                                           T* __restrict__ dx, int64_t rows, int64_t C, int64_t rows_in_chunk) {
@@ -111,14 +114,14 @@ __global__ void batch_norm_backward_apply(const T* __restrict__ dy, const T* __r
   const float slope = dweight[c] * statistics.inverse_rows * invstd;
   for (int64_t n = begin + threadIdx.y; n < end; n += kRows) {
     const int64_t i = n * C + c;
-    dx[i] = from_float<T>(scale * (to_float(dy[i]) - mean_of_dy - (to_float(x[i]) - mean) * slope));
+    dx[i] = from_float<T>(scale * (gradient(i) - mean_of_dy - (to_float(x[i]) - mean) * slope));
   }
 }
 
 template <bool kTrain>
 Statistics statistics_of(const Problem& problem, void* const* operands) {
   const auto rows = static_cast<float>(problem.extents[BatchNorm::rows]);
-  return {as<const float>(operands[3]), as<const float>(operands[4]), !kTrain,
+  return {as<const float>(operands[At::mean]), as<const float>(operands[At::spread]), !kTrain,
           static_cast<float>(problem.scalars[BatchNorm::eps]), kTrain ? 1 / rows : 0};
 }
 
@@ -127,9 +130,9 @@ void launch_thread_per_channel(const Problem& problem, void* const* operands, vo
   const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   with_type(problem.dtype, [&]<class T>() {
     launch(batch_norm_backward_thread_per_channel<T>, {.grid = blocks_for(C, 32), .block = 32, .stream = stream},
-           as<const T>(operands[0]), as<const T>(operands[1]), as<const float>(operands[2]),
-           statistics_of<kTrain>(problem, operands), as<T>(operands[5]), as<float>(operands[6]), as<float>(operands[7]),
-           rows, C);
+           gradient_of<T>(operands), as<const T>(operands[At::x]), as<const float>(operands[At::weight]),
+           statistics_of<kTrain>(problem, operands), as<T>(operands[At::dx]), as<float>(operands[At::dweight]),
+           as<float>(operands[At::dbias]), rows, C);
   });
 }
 
@@ -143,13 +146,14 @@ void launch_row_chunks(const Problem& problem, void* const* operands, void* work
   float* const dots = sums + chunks.count * C;
   with_type(problem.dtype, [&]<class T>() {
     launch(batch_norm_backward_chunk_sums<T>, {.grid = chunks.grid, .block = block, .stream = stream},
-           as<const T>(operands[0]), as<const T>(operands[1]), statistics, sums, dots, rows, C, chunks.rows_in_chunk);
-    launch(batch_norm_backward_add_chunks, {.grid = blocks_for(C, kColumns), .block = block, .stream = stream}, sums,
-           dots, as<float>(operands[6]), as<float>(operands[7]), chunks.count, C);
-    launch(batch_norm_backward_apply<T>, {.grid = chunks.grid, .block = block, .stream = stream},
-           as<const T>(operands[0]), as<const T>(operands[1]), as<const float>(operands[2]), statistics,
-           as<const float>(operands[6]), as<const float>(operands[7]), as<T>(operands[5]), rows, C,
+           gradient_of<T>(operands), as<const T>(operands[At::x]), statistics, sums, dots, rows, C,
            chunks.rows_in_chunk);
+    launch(batch_norm_backward_add_chunks, {.grid = blocks_for(C, kColumns), .block = block, .stream = stream}, sums,
+           dots, as<float>(operands[At::dweight]), as<float>(operands[At::dbias]), chunks.count, C);
+    launch(batch_norm_backward_apply<T>, {.grid = chunks.grid, .block = block, .stream = stream},
+           gradient_of<T>(operands), as<const T>(operands[At::x]), as<const float>(operands[At::weight]), statistics,
+           as<const float>(operands[At::dweight]), as<const float>(operands[At::dbias]), as<T>(operands[At::dx]), rows,
+           C, chunks.rows_in_chunk);
   });
 }
 
@@ -158,8 +162,6 @@ int64_t workspace_bytes(const Problem& problem) {
   return 2 * row_chunks(problem.extents[BatchNorm::rows], C).count * C * static_cast<int64_t>(sizeof(float));
 }
 
-constexpr const char* kExtents[] = {"rows", "C"};
-constexpr const char* kScalars[] = {"eps", "momentum"};
 constexpr Problem kProblems[] = {
     {{3, 1}, {1e-2, 0.1}},
     {{3, 2}, {1e-2, 0.1}},
@@ -169,6 +171,9 @@ constexpr Problem kProblems[] = {
     {{127, 31}, {1e-5, 0.1}},
     {{513, 5}, {1e-5, 0.1}},
     {{1031, 65}, {1e-5, 0.1}},
+    {{33, 17, 0, 1}, {1e-5, 0.1}, DType::f32, "relu"},
+    {{65, 63, 1, 0}, {1e-5, 0.1}, DType::f32, "add"},
+    {{129, 5, 1, 1}, {1e-5, 0.1}, DType::f32, "add and relu"},
     {{196, 64}, {1e-5, 0.1}, DType::f32, "resnet18 layer1, 14 x 14"},
     {{8, 512}, {1e-5, 0.1}, DType::f32, "resnet18 layer4 at 32 px: a pixel of 8 pictures"},
 };
@@ -190,9 +195,11 @@ template <bool kTrain>
 Signature signature(const Problem& p) {
   const int64_t rows = p.extents[BatchNorm::rows], C = p.extents[BatchNorm::C];
   const Fill from_forward = kTrain ? Fill::derived : Fill::normal;
-  return {8,
+  const bool has_residual = p.extents[BatchNorm::has_residual] != 0, relu = p.extents[BatchNorm::relu] != 0;
+  return {At::kCount,
           {{"dy", Role::input, p.dtype, 2, {rows, C}},
            {"x", Role::input, p.dtype, 2, {rows, C}},
+           {"y", Role::input, p.dtype, 2, {rows, C}, Fill::derived, 0, relu},
            {"weight", Role::input, DType::f32, 1, {C}},
            {kTrain ? "save_mean" : "running_mean", Role::input, DType::f32, 1, {C}, from_forward},
            {kTrain ? "save_invstd" : "running_var",
@@ -203,11 +210,14 @@ Signature signature(const Problem& p) {
             kTrain ? Fill::derived : Fill::positive},
            {"dx", Role::output, p.dtype, 2, {rows, C}},
            {"dweight", Role::output, DType::f32, 1, {C}},
-           {"dbias", Role::output, DType::f32, 1, {C}}}};
+           {"dbias", Role::output, DType::f32, 1, {C}},
+           {"dresidual", Role::output, p.dtype, 2, {rows, C}, Fill::normal, 0, has_residual}}};
 }
 
-double elements(const Problem& p) {
-  return static_cast<double>(p.extents[BatchNorm::rows]) * static_cast<double>(p.extents[BatchNorm::C]);
+/// dy, x and dx, and y and dresidual where they are there, once each; and five numbers a channel.
+double bytes(const Problem& p) {
+  const auto tensors = static_cast<double>(3 + p.extents[BatchNorm::has_residual] + p.extents[BatchNorm::relu]);
+  return tensors * width(p) * batch_norm_elements(p) + 20.0 * static_cast<double>(p.extents[BatchNorm::C]);
 }
 int64_t terms(const Problem& p) {
   return p.extents[BatchNorm::rows];
@@ -218,19 +228,16 @@ int64_t terms(const Problem& p) {
 const Op batch_norm_train_backward = {
     .name = "batch_norm_train_backward",
     .formula =
-        "dx = weight invstd (dy - mean_n dy - xhat mean_n(dy xhat)), dweight = sum_n dy xhat, dbias = sum_n dy; "
-        "dy, x, dx (rows, C), all else (C)",
+        "dx = weight invstd (dy - mean_n dy - xhat mean_n(dy xhat)), dweight = sum_n dy xhat, dbias = sum_n dy, "
+        "[dresidual =] dy where y > 0; dy, x, y, dx, dresidual (rows, C), all else (C)",
     .peer = "cudnn:batch_norm_backward",
-    .extent_names = kExtents,
-    .scalar_names = kScalars,
+    .extent_names = kBatchNormExtents,
+    .scalar_names = kBatchNormScalars,
     .signature = signature<true>,
-    .check = [](const Problem& p) { require_positive("batch_norm_train_backward", kExtents, p); },
+    .check = [](const Problem& p) { check_batch_norm("batch_norm_train_backward", p); },
     .reference = reference::batch_norm_train_backward,
-    .flops = [](const Problem& p) { return 10 * elements(p); },
-    .bytes =
-        [](const Problem& p) {
-          return 5 * width(p) * elements(p) + 20.0 * static_cast<double>(p.extents[BatchNorm::C]);
-        },
+    .flops = [](const Problem& p) { return 10 * batch_norm_elements(p); },
+    .bytes = bytes,
     .bound = {.c = 4, .terms = terms},
     .problems = kProblems,
     .rungs = kRungs<true>,
@@ -240,19 +247,16 @@ const Op batch_norm_train_backward = {
 const Op batch_norm_eval_backward = {
     .name = "batch_norm_eval_backward",
     .formula =
-        "dx = weight invstd dy, dweight = sum_n dy xhat, dbias = sum_n dy, of the running statistics; "
-        "dy, x, dx (rows, C), all else (C)",
+        "dx = weight invstd dy, dweight = sum_n dy xhat, dbias = sum_n dy, of the running statistics, [dresidual =] dy "
+        "where y > 0; dy, x, y, dx, dresidual (rows, C), all else (C)",
     .peer = nullptr,
-    .extent_names = kExtents,
-    .scalar_names = kScalars,
+    .extent_names = kBatchNormExtents,
+    .scalar_names = kBatchNormScalars,
     .signature = signature<false>,
-    .check = [](const Problem& p) { require_positive("batch_norm_eval_backward", kExtents, p); },
+    .check = [](const Problem& p) { check_batch_norm("batch_norm_eval_backward", p); },
     .reference = reference::batch_norm_eval_backward,
-    .flops = [](const Problem& p) { return 6 * elements(p); },
-    .bytes =
-        [](const Problem& p) {
-          return 3 * width(p) * elements(p) + 20.0 * static_cast<double>(p.extents[BatchNorm::C]);
-        },
+    .flops = [](const Problem& p) { return 6 * batch_norm_elements(p); },
+    .bytes = bytes,
     .bound = {.c = 4, .terms = terms},
     .problems = kProblems,
     .rungs = kRungs<false>,
