@@ -30,27 +30,41 @@ std::string quoted(const std::string& text) {
   return out + "'";
 }
 
+/// Okabe and Ito's colours, which the colour-blind tell apart.
+constexpr std::size_t kStyles = 7;
+constexpr const char* kColors[kStyles] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"};
+
 /// Titles, labels and the look that every chart has.
 std::string head(const std::string& title, const std::string& y_label) {
+  std::string styles;
+  for (std::size_t i = 0; i < kStyles; ++i)
+    styles += fmt::format("set style line {} lc rgb '{}' lw 2\n", i + 1, kColors[i]);
   return fmt::format(
       "set encoding utf8\nset title {} noenhanced\nset ylabel {} noenhanced\nset grid ytics lc rgb '#d0d0d0'\n"
-      "set border 3\nset tics nomirror\nset key outside right top noenhanced\nset style line 1 lc rgb '#0072b2' lw 2\n"
-      "set style line 2 lc rgb '#d55e00' lw 2\nset style line 3 lc rgb '#009e73' lw 2\n"
-      "set style line 4 lc rgb '#cc79a7' lw 2\nset style line 5 lc rgb '#e69f00' lw 2\n"
-      "set style line 6 lc rgb '#56b4e9' lw 2\nset style line 7 lc rgb '#000000' lw 2\nset style increment user\n",
-      quoted(title), quoted(y_label));
+      "set border 3\nset tics nomirror\nset key outside right top noenhanced\n{}set style increment user\n",
+      quoted(title), quoted(y_label), styles);
 }
 
-const char* style_of(Mark mark) {
+/// What a point says of itself: "validation loss 0.4213 at epoch 3". Stands in double quotes in a data block.
+std::string hover_text(const Chart& chart, const Series& series, double x, double y) {
+  const std::string& what = series.name.empty() ? chart.y_label : series.name;
+  std::string text = fmt::format("{} {:.5g} at {} {:.6g}", what, y, chart.x_label, x);
+  for (char& c : text)
+    if (c == '"' || c == '\'' || c == '\\' || c == '\n') c = ' ';
+  return fmt::format("\"{}\"", text);
+}
+
+/// "lines ls 2": the mark in the style of this number.
+std::string style_of(Mark mark, std::size_t number) {
   switch (mark) {
     case Mark::points:
-      return "points pt 7 ps 0.8";
+      return fmt::format("points ls {} pt 7 ps 0.8", number);
     case Mark::steps:
-      return "steps";
+      return fmt::format("steps ls {}", number);
     case Mark::line:
       break;
   }
-  return "lines";
+  return fmt::format("lines ls {}", number);
 }
 
 std::string key_of(const std::string& name) {
@@ -60,9 +74,9 @@ std::string key_of(const std::string& name) {
 /// A file of its own under the system's temporary folder, removed when it goes.
 class ScriptFile {
  public:
-  explicit ScriptFile(const std::string& text) {
-    path_ = (fs::temp_directory_path() / "weft-chart-XXXXXX").string();
-    const int file = mkstemp(path_.data());
+  explicit ScriptFile(const std::string& text, const std::string& ending = "") {
+    path_ = (fs::temp_directory_path() / "weft-chart-XXXXXX").string() + ending;
+    const int file = mkstemps(path_.data(), static_cast<int>(ending.size()));
     if (file < 0) fail(fmt::format("chart: cannot write a script in {}", fs::temp_directory_path().string()));
     close(file);
     std::ofstream(path_) << text;
@@ -123,6 +137,17 @@ void draw_script(const std::string& script, const fs::path& file, ChartSize size
   if (error) fail(fmt::format("chart: cannot write {}: {}", file.string(), error.message()));
 }
 
+std::string svg_of_script(const std::string& script, ChartSize size) {
+  const ScriptFile drawn("", ".svg");
+  draw_script(script, drawn.path(), size);
+  std::stringstream text;
+  text << std::ifstream(drawn.path()).rdbuf();
+  const std::string whole = text.str();
+  const std::size_t start = whole.find("<svg");  // behind the XML declaration and the document type
+  if (start == std::string::npos) fail("chart: gnuplot drew no <svg> element");
+  return whole.substr(start);
+}
+
 }  // namespace
 
 bool can_draw() {
@@ -143,12 +168,17 @@ std::string script_of(const Chart& chart) {
     std::string data;
     for (const auto& [x, y] : series.points) {
       if (!std::isfinite(x) || !std::isfinite(y) || (chart.log_x && x <= 0) || (chart.log_y && y <= 0)) continue;
-      data += fmt::format("{:.9g} {:.9g}\n", x, y);
+      data += fmt::format("{:.9g} {:.9g}", x, y);
+      if (chart.hover) data.append(" ").append(hover_text(chart, series, x, y));
+      data += "\n";
     }
     if (data.empty()) continue;
     script += fmt::format("$s{} << EOD\n{}EOD\n", i, data);
-    plot += fmt::format("{}$s{} using 1:2 with {} {}", plot.empty() ? "plot " : ", ", i, style_of(series.mark),
-                        key_of(series.name));
+    plot += fmt::format("{}$s{} using 1:2 with {} {}", plot.empty() ? "plot " : ", ", i,
+                        style_of(series.mark, i % kStyles + 1), key_of(series.name));
+    if (chart.hover)
+      plot += fmt::format(", $s{} using 1:2:3 with labels hypertext point pt 7 ps 0.5 lc rgb '{}' notitle", i,
+                          kColors[i % kStyles]);
   }
   if (plot.empty()) fail(fmt::format("chart: \"{}\" has no point to draw", chart.title));
   return script + plot + "\n";
@@ -174,9 +204,17 @@ std::string script_of(const BarChart& chart) {
   }
   script += "EOD\nplot ";
   for (std::size_t i = 0; i < chart.series.size(); ++i)
-    script += fmt::format("{}$bars using {}:xtic(1) ls {} {}", i == 0 ? "" : ", ", i + 2, i % 7 + 1,
+    script += fmt::format("{}$bars using {}:xtic(1) ls {} {}", i == 0 ? "" : ", ", i + 2, i % kStyles + 1,
                           key_of(chart.series[i].name));
   return script + "\n";
+}
+
+std::string svg_of(const Chart& chart, ChartSize size) {
+  return svg_of_script(script_of(chart), size);
+}
+
+std::string svg_of(const BarChart& chart, ChartSize size) {
+  return svg_of_script(script_of(chart), size);
 }
 
 void draw(const Chart& chart, const fs::path& file, ChartSize size) {

@@ -23,6 +23,9 @@ struct Chart {
   std::string title, x_label, y_label;  ///< labels with their unit: "learning rate", "GB/s"
   std::vector<Series> series;
   bool log_x = false, log_y = false;
+  /// In an SVG each point says its values where the mouse is over it, through the page's function
+  /// gnuplot_svg.showHypertext(event, text) and its counterpart hideHypertext().
+  bool hover = false;
 };
 
 /// A group of bars for each category, one bar a series. A NaN value has no bar.
@@ -48,6 +51,10 @@ bool can_draw();
 /// one.
 void draw(const Chart& chart, const std::filesystem::path& file, ChartSize size = {});
 void draw(const BarChart& chart, const std::filesystem::path& file, ChartSize size = {});
+
+/// The chart as the text of an <svg> element, to stand in a page. Throws Error as draw() does.
+std::string svg_of(const Chart& chart, ChartSize size = {});
+std::string svg_of(const BarChart& chart, ChartSize size = {});
 
 /// The gnuplot script that draw() runs, without the lines that name the output. For tests.
 std::string script_of(const Chart& chart);

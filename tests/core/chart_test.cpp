@@ -76,6 +76,21 @@ TEST_CASE("chart: PNG and SVG files of the size that was asked for") {
   CHECK(folder.names().size() == 2);
 }
 
+TEST_CASE("chart: a hovering one says each point's values in words, also where they hold quotes") {
+  Chart chart = rising();
+  chart.hover = true;
+  chart.series[0].name = "the 'true' loss";
+  const std::string script = script_of(chart);
+  CHECK(script.find("0.001 2 \"the  true  loss 2 at learning rate 0.001\"\n") != std::string::npos);
+  CHECK(script.find("with labels hypertext") != std::string::npos);
+  CHECK(script_of(rising()).find("hypertext") == std::string::npos);
+  if (!can_draw()) return;
+  const std::string svg = svg_of(chart);
+  CHECK(svg.starts_with("<svg"));
+  CHECK(svg.find("gnuplot_svg.showHypertext(evt,'the  true  loss 2 at learning rate 0.001')") != std::string::npos);
+  CHECK(svg.find("gnuplot_svg.hideHypertext()") != std::string::npos);
+}
+
 TEST_CASE("chart: another ending, a folder that is not there and a missing gnuplot are one line each") {
   const TemporaryFolder folder;
   CHECK(error_of([&] { draw(rising(), folder / "a.pdf"); }).find("ends neither in .png nor in .svg") !=

@@ -56,6 +56,7 @@ int main(int argc, char** argv) {
   weft::cli::add_predict(app);
   weft::cli::add_evaluate(app);
   weft::cli::add_schedule(app);
+  weft::cli::add_report(app);
   weft::cli::add_audit(app);
   weft::cli::add_sample(app);
   weft::cli::remember_command(argc, argv);

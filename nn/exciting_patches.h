@@ -1,0 +1,48 @@
+#pragma once
+// The patches of pictures that excite a channel most. After Zeiler and Fergus, "Visualizing and Understanding
+// Convolutional Networks", 2014, figure 2 (the patches, without the deconvolution beside them).
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/device.h"
+#include "data/dataset.h"
+#include "data/image.h"
+#include "nn/model.h"
+#include "nn/receptive_field.h"
+
+namespace weft {
+
+struct ExcitingPatch {
+  std::int64_t item = 0;  ///< index in the data set
+  Box box;                ///< what the place with the largest activation sees of it, without padding
+  float activation = 0;
+};
+
+struct ChannelPatches {
+  std::int64_t channel = 0;
+  std::vector<ExcitingPatch> patches;  ///< the strongest first, one of a picture
+};
+
+struct LayerPatches {
+  std::string layer;
+  std::int64_t height = 0, width = 0, channels = 0;  ///< of its activations
+  ReceptiveField field;
+  std::vector<ChannelPatches> chosen;
+};
+
+struct ExcitingPatchesOptions {
+  std::size_t channels = 8, patches = 9;  ///< shown of a layer, of a channel
+  std::int64_t pictures = 500;            ///< looked at: the first ones of the data set
+  std::int64_t batch = 16;
+};
+
+/// For each size of activations in the network, the last layer of that size (after its ReLU, add or concatenation). Of
+/// its channels those are shown that are the choosiest: whose strongest patches stand out most over the channel's mean
+/// maximum. A channel that no picture excites is left out.
+std::vector<LayerPatches> exciting_patches(const Model& model, std::shared_ptr<Device> device, const Dataset& data,
+                                           const ExcitingPatchesOptions& options = {});
+
+}  // namespace weft

@@ -1,0 +1,244 @@
+#include "tools/dogs_vs_cats/report_page.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "tools/dogs_vs_cats/html.h"
+
+namespace weft::cli {
+namespace {
+
+using html::escaped;
+
+std::string option(const ReportData& data, const std::string& name) {
+  const auto found = data.config.options.find(name);
+  return found == data.config.options.end() ? std::string() : found->second;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (std::size_t i = 0; i < words.size(); ++i)
+    text += (i == 0 ? "" : i + 1 == words.size() ? " and " : ", ") + words[i];
+  return text;
+}
+
+std::int64_t total(const std::vector<std::int64_t>& counts) {
+  return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+}
+
+/// What was run, as one would tell it.
+std::string in_words(const ReportData& data) {
+  const std::string weights = option(data, "weights"), policy = option(data, "policy");
+  std::string text =
+      fmt::format("A {} learned to tell {} apart from {} pictures of {} by {} pixels. ", data.config.arch,
+                  joined(data.config.classes), total(data.training_pictures), data.config.size, data.config.size);
+  text += weights.empty() ? "It started from random numbers. " : fmt::format("It started from {}. ", weights);
+  if (option(data, "freeze") == "true")
+    text += "Only its last layer was trained; the layers below were kept as they came. ";
+  text +=
+      fmt::format("It went through the pictures {} {}", data.epochs.size(), data.epochs.size() == 1 ? "time" : "times");
+  if (!option(data, "lr").empty())
+    text += fmt::format(", with a largest learning rate of {} ({} schedule)", option(data, "lr"), policy);
+  text += fmt::format(". Of {} pictures that it had never seen it gets {:.2f}% right.", total(data.validation_pictures),
+                      data.evaluation.accuracy * 100);
+  return escaped(text);
+}
+
+std::string cards(const ReportData& data) {
+  double seconds = 0;
+  for (const EpochResult& epoch : data.epochs) seconds += epoch.seconds;
+  const auto card = [](const std::string& number, const std::string& what) {
+    return fmt::format("<div><b>{}</b><span>{}</span></div>", number, escaped(what));
+  };
+  std::int64_t wrong = 0;
+  for (const ConfusedPair& pair : most_confused(data.evaluation.confusion)) wrong += pair.pictures;
+  return "<div class=\"cards\">" + card(fmt::format("{:.2f}%", data.evaluation.accuracy * 100), "validation accuracy") +
+         card(fmt::format("{}", wrong), fmt::format("of {} pictures wrong", total(data.validation_pictures))) +
+         card(fmt::format("{:.4f}", data.evaluation.loss), "validation loss") +
+         card(fmt::format("{:.0f} s", seconds), "training time") + "</div>\n";
+}
+
+/// A chart, or a sentence where it cannot be drawn.
+template <class AnyChart>
+std::string drawn(const AnyChart& chart) {
+  if (!can_draw()) return "<p>(This chart needs gnuplot where the report is made.)</p>";
+  return "<div>" + svg_of(chart, {.width = 640, .height = 400}) + "</div>";
+}
+
+std::string curves(const ReportData& data) {
+  if (data.epochs.empty()) return "<p>The run has no log of its epochs.</p>";
+  Series train{.name = "training loss", .points = {}}, valid{.name = "validation loss", .points = {}},
+      accuracy{.name = "validation accuracy", .points = {}};
+  for (const EpochResult& row : data.epochs) {
+    const double epoch = row.epoch + 1;
+    train.points.emplace_back(epoch, row.train_loss);
+    valid.points.emplace_back(epoch, row.valid_loss);
+    accuracy.points.emplace_back(epoch, row.accuracy * 100);
+  }
+  std::string text = "<div class=\"charts\">";
+  text += drawn(
+      Chart{.title = "Loss", .x_label = "epoch", .y_label = "loss (nats)", .series = {train, valid}, .hover = true});
+  text += drawn(
+      Chart{.title = "Accuracy", .x_label = "epoch", .y_label = "accuracy (%)", .series = {accuracy}, .hover = true});
+  if (!data.rate.points.empty())
+    text += drawn(Chart{.title = "Learning rate",
+                        .x_label = "step (mini-batches)",
+                        .y_label = "learning rate",
+                        .series = {data.rate},
+                        .hover = true});
+  return text + "</div>";
+}
+
+std::string confusion(const ReportData& data) {
+  std::vector<std::vector<std::string>> rows = {{"it is \\ taken for"}};
+  for (const std::string& name : data.config.classes) rows[0].push_back(escaped(name));
+  for (std::size_t truth = 0; truth < data.config.classes.size(); ++truth) {
+    std::vector<std::string> row = {escaped(data.config.classes[truth])};
+    for (std::size_t predicted = 0; predicted < data.config.classes.size(); ++predicted) {
+      const std::int64_t count = data.evaluation.confusion[truth][predicted];
+      const char* kind = truth == predicted ? "right" : count > 0 ? "wrong" : "";
+      row.push_back(fmt::format("<td class=\"{}\">{}</td>", kind, count));
+    }
+    rows.push_back(std::move(row));
+  }
+  std::string text = html::table(rows, "confusion");
+  const auto pairs = most_confused(data.evaluation.confusion);
+  if (pairs.empty()) return text + "<p>No picture was taken for something else.</p>";
+  text += "<p>Most confused: ";
+  for (std::size_t i = 0; i < std::min<std::size_t>(pairs.size(), 3); ++i)
+    text += fmt::format("{}{} taken for {} ({})", i > 0 ? "; " : "",
+                        escaped(data.config.classes[static_cast<std::size_t>(pairs[i].truth)]),
+                        escaped(data.config.classes[static_cast<std::size_t>(pairs[i].predicted)]), pairs[i].pictures);
+  return text + ".</p>";
+}
+
+std::string figure(const ReportData& data, const ShownPicture& shown) {
+  const auto class_name = [&](int label) { return escaped(data.config.classes[static_cast<std::size_t>(label)]); };
+  const std::string verdict = shown.truth == shown.predicted ? "right" : "it is " + class_name(shown.truth);
+  const bool heat = shown.heat.width > 0;
+  std::string images =
+      fmt::format("<img src=\"{}\" width=\"{}\" height=\"{}\" alt=\"{}\">", html::jpeg_uri(shown.picture),
+                  shown.picture.width, shown.picture.height, class_name(shown.truth));
+  if (heat)
+    images += fmt::format("<img src=\"{}\" width=\"{}\" height=\"{}\" alt=\"where the network looked\">",
+                          html::jpeg_uri(shown.heat), shown.heat.width, shown.heat.height);
+  return fmt::format(
+      "<figure data-path=\"{}\"><figcaption><b>{} {:.4f}</b> ({})</figcaption><div class=\"pair{}\">{}</div>"
+      "<figcaption><small>{}</small></figcaption></figure>\n",
+      escaped(shown.path), class_name(shown.predicted), shown.probability, verdict, heat ? "" : " alone", images,
+      escaped(shown.path.substr(shown.path.find_last_of('/') + 1)));
+}
+
+std::string pictures(const ReportData& data) {
+  std::string text;
+  for (std::size_t label = 0; label < data.classes.size(); ++label) {
+    const ShownClass& shown = data.classes[label];
+    const auto group = [&](const char* what, const std::vector<ShownPicture>& list) {
+      text += fmt::format("<h3>{}: {}</h3>\n", escaped(data.config.classes[label]), what);
+      if (list.empty()) text += "<p>None.</p>\n";
+      text += fmt::format("<div class=\"pictures\" data-class=\"{}\" data-group=\"{}\">\n",
+                          escaped(data.config.classes[label]), what);
+      for (const ShownPicture& picture : list) text += figure(data, picture);
+      text += "</div>\n";
+    };
+    group("most correct", shown.most_correct);
+    group("most incorrect", shown.most_incorrect);
+    group("most uncertain", shown.most_uncertain);
+  }
+  return text;
+}
+
+std::string inside(const ReportData& data) {
+  std::string text;
+  if (data.first_filters.width > 0)
+    text += fmt::format(
+        "<h3>The filters of {}</h3>\n<p class=\"lead\">Each square is a filter as a picture: what it is lightest and "
+        "most "
+        "colourful for, it answers to most.</p>\n<img class=\"crisp\" alt=\"first filters\" src=\"{}\" width=\"{}\" "
+        "height=\"{}\">\n",
+        escaped(data.first_layer), html::png_uri(data.first_filters), data.first_filters.width,
+        data.first_filters.height);
+  for (const ShownPatches& layer : data.patches) {
+    std::string channels;
+    for (const std::int64_t channel : layer.chosen)
+      channels += fmt::format("{}{}", channels.empty() ? "" : ", ", channel);
+    text += fmt::format(
+        "<h3>{} ({} x {} places, {} channels)</h3>\n<p class=\"lead\">A place of this layer sees {} x {} pixels. Rows: "
+        "channels {}.</p>\n<div class=\"wide\"><img alt=\"patches\" src=\"{}\" width=\"{}\" height=\"{}\"></div>\n",
+        escaped(layer.layer), layer.height, layer.width, layer.channels, layer.field, layer.field, channels,
+        html::jpeg_uri(layer.sheet), layer.sheet.width, layer.sheet.height);
+  }
+  return text;
+}
+
+std::string data_set(const ReportData& data) {
+  BarChart balance{
+      .title = "Pictures of each class", .y_label = "pictures", .categories = data.config.classes, .series = {}};
+  std::vector<std::vector<std::string>> rows = {{"class", "training", "validation"}};
+  BarChart::Bars training{"training", {}}, validation{"validation", {}};
+  for (std::size_t i = 0; i < data.config.classes.size(); ++i) {
+    training.values.push_back(static_cast<double>(data.training_pictures[i]));
+    validation.values.push_back(static_cast<double>(data.validation_pictures[i]));
+    rows.push_back({escaped(data.config.classes[i]), fmt::format("{}", data.training_pictures[i]),
+                    fmt::format("{}", data.validation_pictures[i])});
+  }
+  balance.series = {training, validation};
+  std::string text = "<div class=\"charts\">" + drawn(balance) + "<div>" + html::table(rows) + "</div></div>\n";
+  if (!data.audited) return text;
+  constexpr std::size_t kMostFiles = 50;
+  if (data.odd_files.empty()) return text + "<p>No file is odd or cannot be used.</p>\n";
+  std::vector<std::vector<std::string>> files = {{"file", "used", "why it is here"}};
+  for (std::size_t i = 0; i < std::min(data.odd_files.size(), kMostFiles); ++i)
+    files.push_back(
+        {escaped(data.odd_files[i].path), data.odd_files[i].usable ? "yes" : "no", escaped(data.odd_files[i].reason)});
+  text += fmt::format("<h3>{} odd {}</h3>\n", data.odd_files.size(), data.odd_files.size() == 1 ? "file" : "files");
+  text += html::table(files);
+  if (data.odd_files.size() > kMostFiles)
+    text += fmt::format("<p>The first {}; <code>dogs_vs_cats audit</code> lists them all.</p>\n", kMostFiles);
+  return text;
+}
+
+std::string settings(const ReportData& data) {
+  std::vector<std::vector<std::string>> rows = {{"option", "value"}};
+  for (const auto& [name, value] : data.config.options) rows.push_back({escaped(name), escaped(value)});
+  rows.push_back({"written by", escaped("weft " + data.config.version)});
+  rows.push_back({"report computed on", escaped(data.computed_on)});
+  return "<pre>" + escaped(data.config.command) + "</pre>\n" + html::table(rows);
+}
+
+}  // namespace
+
+std::string report_page(const ReportData& data) {
+  const std::string title = fmt::format("{}: {}", data.config.arch, joined(data.config.classes));
+  std::string body = fmt::format("<h1>{}</h1>\n<p>{}</p>\n", escaped(title), in_words(data)) + cards(data);
+  body +=
+      "<nav><a href=\"#training\">Training</a><a href=\"#confusion\">Confusion</a><a href=\"#pictures\">Pictures</a>"
+      "<a href=\"#inside\">Inside</a><a href=\"#data\">Data</a><a href=\"#layers\">Layers</a>"
+      "<a href=\"#settings\">Settings</a></nav>\n";
+  body += html::section("training", "How it learned", "Point at a curve, or tap it, for its values.", curves(data));
+  body += html::section("confusion", "What it takes for what",
+                        "Rows say what a picture is, columns what the network took it for.", confusion(data));
+  const std::string heat =
+      data.heat_layer.empty()
+          ? std::string()
+          : fmt::format(" The second picture shows where it looked for that class (Grad-CAM over {}).",
+                        data.heat_layer);
+  body += html::section("pictures", "What it is sure of, and what it gets wrong",
+                        "Above each picture: what the network took it for, and how probable it held that." + heat,
+                        pictures(data));
+  if (data.first_filters.width > 0 || !data.patches.empty())
+    body += html::section("inside", "What its layers answer to",
+                          "For some channels of each layer, the parts of validation pictures that excite them most.",
+                          inside(data));
+  body += html::section("data", "The data set", "How many pictures there are, and which files deserve a look.",
+                        data_set(data));
+  body += html::section("layers", "The network", "Layer by layer: output, parameters, operations for one picture.",
+                        "<pre>" + escaped(data.layers) + "</pre>");
+  body += html::section("settings", "How to get this again", "The command as it was typed, and every setting.",
+                        settings(data));
+  return html::page(title, body);
+}
+
+}  // namespace weft::cli

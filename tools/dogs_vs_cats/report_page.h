@@ -1,0 +1,62 @@
+#pragma once
+// report.html: what a report knows, and how it is written down.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/chart.h"
+#include "data/image.h"
+#include "data/image_folder.h"
+#include "nn/checkpoint.h"
+#include "nn/interpretation.h"
+#include "nn/run.h"
+#include "nn/scores.h"
+
+namespace weft::cli {
+
+/// A picture of the report: what the network saw, where it looked, and what it said.
+struct ShownPicture {
+  std::string path;
+  int truth = 0, predicted = 0;
+  float probability = 0;  ///< of the predicted class
+  Image picture;
+  Image heat;  ///< the same with the heat map over it; without pixels where the network has none
+};
+
+struct ShownClass {
+  std::vector<ShownPicture> most_correct, most_incorrect, most_uncertain;
+};
+
+/// Patches of one layer as one picture: a row a channel.
+struct ShownPatches {
+  std::string layer;
+  std::int64_t height = 0, width = 0, channels = 0;
+  std::int64_t field = 0;  ///< pixels a side that a place sees
+  std::vector<std::int64_t> chosen;
+  Image sheet;
+};
+
+struct ReportData {
+  std::string run;
+  RunConfig config;
+  std::vector<EpochResult> epochs;
+  Series rate;  ///< by step; without points where it is not known
+  Evaluation evaluation;
+  std::vector<ShownClass> classes;  ///< by class
+  std::string heat_layer;           ///< whose activations the heat maps show; "" without maps
+  Image first_filters;              ///< without pixels where they cannot be shown
+  std::string first_layer;
+  std::vector<ShownPatches> patches;
+  std::vector<std::int64_t> training_pictures, validation_pictures;  ///< by class
+  std::vector<AuditFinding> odd_files;
+  bool audited = false;
+  std::string layers;       ///< the table of layers
+  std::string computed_on;  ///< the device that made the report
+};
+
+/// The whole page.
+std::string report_page(const ReportData& data);
+
+}  // namespace weft::cli
