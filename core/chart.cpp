@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
@@ -41,8 +42,23 @@ std::string head(const std::string& title, const std::string& y_label) {
     styles += fmt::format("set style line {} lc rgb '{}' lw 2\n", i + 1, kColors[i]);
   return fmt::format(
       "set encoding utf8\nset title {} noenhanced\nset ylabel {} noenhanced\nset grid ytics lc rgb '#d0d0d0'\n"
-      "set border 3\nset tics nomirror\nset key outside right top noenhanced\n{}set style increment user\n",
+      "set border 3\nset tics nomirror\nset key outside bottom center horizontal noenhanced\n{}set style increment "
+      "user\n",
       quoted(title), quoted(y_label), styles);
+}
+
+/// True where x counts a few things (epochs): half of one would mean nothing.
+bool counts(const Chart& chart) {
+  constexpr double kFew = 20;
+  double low = INFINITY, high = -INFINITY;
+  for (const Series& series : chart.series) {
+    for (const auto& [x, y] : series.points) {
+      if (x != std::floor(x)) return false;
+      low = std::min(low, x);
+      high = std::max(high, x);
+    }
+  }
+  return !chart.log_x && high - low <= kFew;
 }
 
 /// What a point says of itself: "validation loss 0.4213 at epoch 3". Stands in double quotes in a data block.
@@ -162,6 +178,7 @@ std::string script_of(const Chart& chart) {
   std::string script = head(chart.title, chart.y_label) + "set xlabel " + quoted(chart.x_label) + " noenhanced\n";
   if (chart.log_x) script += "set logscale x\n";
   if (chart.log_y) script += "set logscale y\n";
+  if (counts(chart)) script += "set xtics 1\n";
   std::string plot;
   for (std::size_t i = 0; i < chart.series.size(); ++i) {
     const Series& series = chart.series[i];

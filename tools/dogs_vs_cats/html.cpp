@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/archive/iterators/base64_from_binary.hpp>
 #include <boost/archive/iterators/transform_width.hpp>
 
@@ -91,9 +92,10 @@ std::string escaped(std::string_view text) {
 std::string data_uri(std::span<const std::uint8_t> bytes, std::string_view type) {
   using namespace boost::archive::iterators;
   using Base64 = base64_from_binary<transform_width<std::vector<std::uint8_t>::const_iterator, 6, 8>>;
-  std::vector<std::uint8_t> whole(bytes.begin(), bytes.end());
-  const std::size_t missing = (3 - whole.size() % 3) % 3;
-  whole.resize(whole.size() + missing);  // whole groups of three bytes, so that the iterator reads nothing else
+  // Whole groups of three bytes, so that the iterator reads nothing else.
+  std::vector<std::uint8_t> whole((bytes.size() + 2) / 3 * 3);
+  std::ranges::copy(bytes, whole.begin());
+  const std::size_t missing = whole.size() - bytes.size();
   std::string text(Base64(whole.cbegin()), Base64(whole.cend()));
   text.replace(text.size() - missing, missing, missing, '=');
   return fmt::format("data:{};base64,{}", type, text);

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "tools/dogs_vs_cats/html.h"
+#include "tools/dogs_vs_cats/progress.h"
 
 namespace weft::cli {
 namespace {
@@ -57,7 +58,7 @@ std::string cards(const ReportData& data) {
   return "<div class=\"cards\">" + card(fmt::format("{:.2f}%", data.evaluation.accuracy * 100), "validation accuracy") +
          card(fmt::format("{}", wrong), fmt::format("of {} pictures wrong", total(data.validation_pictures))) +
          card(fmt::format("{:.4f}", data.evaluation.loss), "validation loss") +
-         card(fmt::format("{:.0f} s", seconds), "training time") + "</div>\n";
+         card(seconds < 10 ? fmt::format("{:.1f} s", seconds) : duration(seconds), "training time") + "</div>\n";
 }
 
 /// A chart, or a sentence where it cannot be drawn.
