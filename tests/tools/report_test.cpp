@@ -1,0 +1,208 @@
+// report.html: that it shows what predict says, stands alone, and that a browser has nothing to complain of.
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "data/image.h"
+#include "tests/tools/harness.h"
+
+namespace fs = std::filesystem;
+using namespace weft::tests;
+
+namespace {
+
+/// A run that gets some pictures right and some wrong: one epoch of a small net.
+struct Reported {
+  TemporaryFolder folder;
+  fs::path run = folder / "run";
+  std::string page;
+
+  Reported() {
+    const auto trained = dogs_vs_cats({"train", drawn_sample().string(), "--out", run.string(), "--arch", "lenet",
+                                       "--size", "32", "--batch", "8", "--epochs", "1", "--device", "cpu"});
+    REQUIRE_MESSAGE(trained.status == 0, trained.err);
+    const auto reported = dogs_vs_cats({"report", run.string(), "--device", "cpu"});
+    REQUIRE_MESSAGE(reported.status == 0, reported.err);
+    CHECK(reported.out.find("report.html") != std::string::npos);
+    page = read_all(run / "report.html");
+  }
+};
+
+const Reported& reported() {
+  static const Reported once;
+  return once;
+}
+
+/// Paths of the figures in one group of the page, in order.
+std::vector<std::string> shown(const std::string& page, const std::string& of_class, const std::string& group) {
+  const std::string open = "data-class=\"" + of_class + "\" data-group=\"" + group + "\">";
+  const std::size_t start = page.find(open);
+  REQUIRE(start != std::string::npos);
+  const std::string part = page.substr(start, page.find("<h3>", start) - start);
+  std::vector<std::string> paths;
+  const std::regex figure("data-path=\"([^\"]*)\"");
+  for (auto match = std::sregex_iterator(part.begin(), part.end(), figure); match != std::sregex_iterator(); ++match)
+    paths.push_back((*match)[1]);
+  return paths;
+}
+
+/// Bytes from base64, so that what the page holds is decoded by something else than what wrote it.
+std::vector<std::uint8_t> decoded(const std::string& text) {
+  const std::string alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::vector<std::uint8_t> bytes;
+  std::uint32_t bits = 0;
+  int count = 0;
+  for (const char c : text) {
+    if (c == '=') break;
+    const std::size_t value = alphabet.find(c);
+    REQUIRE(value != std::string::npos);
+    bits = bits << 6 | static_cast<std::uint32_t>(value);
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    bytes.push_back(static_cast<std::uint8_t>(bits >> count));
+  }
+  return bytes;
+}
+
+std::vector<std::string> data_uris(const std::string& page) {
+  std::vector<std::string> uris;
+  for (std::size_t at = page.find("src=\"data:image/"); at != std::string::npos; at = page.find("src=\"data:", at + 1))
+    uris.push_back(page.substr(at + 5, page.find('"', at + 5) - at - 5));
+  return uris;
+}
+
+/// The browser's path, or "".
+fs::path browser() {
+  std::istringstream path(std::getenv("PATH") ? std::getenv("PATH") : "");
+  for (std::string folder; std::getline(path, folder, ':');)
+    if (fs::exists(fs::path(folder) / "chromium")) return fs::path(folder) / "chromium";
+  return {};
+}
+
+/// The page in a frame `width` pixels wide, after it has loaded: "pictures P broken B at W fits", and the console's
+/// lines.
+std::pair<std::string, std::string> looked_at(const std::string& page, int width) {
+  const TemporaryFolder folder;
+  const std::string report_back =
+      "<script>window.onload = function () { var broken = 0;"
+      "for (var i of document.images) if (!i.complete || i.naturalWidth == 0) ++broken;"
+      "var fits = document.documentElement.scrollWidth <= window.innerWidth;"
+      "parent.postMessage('pictures ' + document.images.length + ' broken ' + broken + ' at ' + window.innerWidth +"
+      "(fits ? ' fits' : ' too wide'), '*'); };</script>";
+  write_all(folder / "page.html", page + report_back);
+  write_all(folder / "frame.html",
+            "<!DOCTYPE html><title>nothing came</title><script>onmessage = function (e) { document.title = e.data; };"
+            "</script><iframe src=\"page.html\" style=\"border:0;height:900px;width:" +
+                std::to_string(width) + "px\"></iframe>");
+  const auto result = run_program(
+      browser(), {"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr",
+                  "--virtual-time-budget=10000", "--dump-dom", "--user-data-dir=" + (folder / "profile").string(),
+                  "file://" + (folder / "frame.html").string()});
+  std::smatch title;
+  std::string said = "no title";
+  if (std::regex_search(result.out, title, std::regex("<title>([^<]*)</title>"))) said = title[1];
+  std::string console;
+  std::istringstream lines(result.err);
+  for (std::string line; std::getline(lines, line);)
+    if (line.find(":CONSOLE") != std::string::npos) console += line + "\n";
+  return {said, console};
+}
+
+}  // namespace
+
+TEST_CASE("report: the pictures shown as most incorrect are those that predict ranks so") {
+  const auto predicted = dogs_vs_cats(
+      {"predict", reported().run.string(), (drawn_sample() / "valid").string(), "--device", "cpu", "--json"});
+  REQUIRE(predicted.status == 0);
+  // By true class, which is the folder: wrong and right ones with the probability of what they were taken for.
+  std::map<std::string, std::vector<std::pair<double, std::string>>> wrong, right;
+  std::istringstream text(predicted.out);
+  for (std::string line; std::getline(text, line);) {
+    const auto json = nlohmann::json::parse(line);
+    const std::string path = json["path"], truth = fs::path(path).parent_path().filename();
+    (json["class"] == truth ? right : wrong)[truth].emplace_back(-json["probability"].get<double>(), path);
+  }
+  REQUIRE(!wrong.empty());
+  REQUIRE(!right.empty());
+  for (const char* of_class : {"cats", "dogs"}) {
+    for (const auto& [group, ranked] : {std::pair{"most incorrect", &wrong}, std::pair{"most correct", &right}}) {
+      auto expected = (*ranked)[of_class];
+      std::ranges::stable_sort(expected, [](const auto& a, const auto& b) { return a.first < b.first; });
+      expected.resize(std::min<std::size_t>(expected.size(), 4));
+      std::vector<std::string> paths;
+      for (const auto& [probability, path] : expected) paths.push_back(path);
+      CAPTURE(of_class);
+      CAPTURE(group);
+      CHECK(shown(reported().page, of_class, group) == paths);
+    }
+    CHECK(shown(reported().page, of_class, "most uncertain").size() == 4);
+  }
+}
+
+TEST_CASE("report: one file that needs nothing beside it, and every picture in it decodes") {
+  const std::string& page = reported().page;
+  for (const char* outside : {"http://", "https://", "src=\"/", "url("}) {
+    std::string rest = page;
+    // Names of XML's namespaces are no addresses that anything fetches.
+    rest = std::regex_replace(rest, std::regex("xmlns(:xlink)?=\"[^\"]*\""), "");
+    CHECK_MESSAGE(rest.find(outside) == std::string::npos, outside);
+  }
+  const auto uris = data_uris(page);
+  CHECK(uris.size() > 16);
+  std::set<std::string> kinds;
+  for (const std::string& uri : uris) {
+    const std::size_t comma = uri.find(";base64,");
+    REQUIRE(comma != std::string::npos);
+    kinds.insert(uri.substr(0, comma));
+    const weft::Image image = weft::decode_image(decoded(uri.substr(comma + 8)), "in the page");
+    CHECK(image.width >= 32);
+  }
+  CHECK(kinds == std::set<std::string>{"data:image/jpeg", "data:image/png"});
+  for (const char* part : {"A lenet learned to tell cats and dogs apart from 40 pictures", "most confused", "conv1",
+                           "Grad-CAM", "<td>20</td>", "--arch lenet"})
+    CHECK_MESSAGE(std::regex_search(page, std::regex(part, std::regex::icase)), part);
+}
+
+TEST_CASE("report: a browser shows it at 1280 and at 400 pixels, without an error") {
+  if (browser().empty()) {
+    MESSAGE("skipped: no chromium on the PATH");
+    return;
+  }
+  for (const int width : {1280, 400}) {
+    CAPTURE(width);
+    const auto [title, console] = looked_at(reported().page, width);
+    CHECK(title == "pictures " + std::to_string(data_uris(reported().page).size()) + " broken 0 at " +
+                       std::to_string(width) + " fits");
+    CHECK(console == "");
+  }
+  const auto [broken, console] = looked_at(
+      "<img src=\"data:image/png;base64,AAAA\"><script>nothing.at_all</script><div style=\"width:500px\">x</div>", 400);
+  CHECK(broken == "pictures 1 broken 1 at 400 too wide");
+  CHECK(console.find("nothing is not defined") != std::string::npos);
+}
+
+TEST_CASE("report: a run that is none, and data that moved, are one line each") {
+  const TemporaryFolder folder;
+  const auto none = dogs_vs_cats({"report", (folder / "nothing").string()});
+  CHECK(none.status == 1);
+  CHECK(lines(none.err) == 1);
+  auto config = nlohmann::json::parse(read_all(reported().run / "config.json"));
+  config["options"]["DATA"] = "/nowhere/at/all";
+  write_all(folder / "moved/config.json", config.dump());
+  fs::copy(reported().run / "model.safetensors", folder / "moved/model.safetensors");
+  const auto moved = dogs_vs_cats({"report", (folder / "moved").string(), "--device", "cpu"});
+  CHECK(moved.status == 1);
+  CHECK(lines(moved.err) == 1);
+  CHECK(moved.err.find("/nowhere/at/all, which is not there: give --data DATA") != std::string::npos);
+}
