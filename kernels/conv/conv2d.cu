@@ -125,11 +125,20 @@ constexpr const char* kWgmmaIdea =
     "Threads spent their instructions on the patches' addresses; TMA's im2col mode brings a tile of them for one "
     "thread's word, and wgmma reads it from shared memory.";
 
+constexpr const char* kDepthwiseIdea =
+    "Groups of one channel are no product, and neighbouring threads read filters a sector apart; 32 channels' filters "
+    "in "
+    "shared memory, tap by tap, make every read of a warp 32 neighbours.";
+constexpr Needs for_depthwise(bool (*takes)(const Problem&)) {
+  return {.dtypes = kFloats, .takes = takes};
+}
+
 constexpr Rung kForwardRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_direct},
     {"im2col-gemm", kGemmIdea, kForwardProduct, conv2d_im2col_gemm, conv2d_im2col_gemm_workspace},
     {"implicit-gemm", kImplicitIdea, kImplicit, conv2d_implicit_gemm},
     {"implicit-gemm-wide", kImplicitWideIdea, kImplicit, conv2d_implicit_gemm_wide},
+    {"depthwise", kDepthwiseIdea, for_depthwise(conv2d_depthwise_takes), conv2d_depthwise},
     {"implicit-mma", kMmaIdea, kMma, conv2d_implicit_mma},
     {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_implicit_wgmma), conv2d_implicit_wgmma},
 };
@@ -139,6 +148,7 @@ constexpr Rung kDataRungs[] = {
      conv2d_backward_data_im2col_gemm_workspace},
     {"implicit-gemm", kImplicitIdea, kImplicit, conv2d_backward_data_implicit_gemm},
     {"implicit-gemm-wide", kImplicitWideIdea, kImplicit, conv2d_backward_data_implicit_gemm_wide},
+    {"depthwise", kDepthwiseIdea, for_depthwise(conv2d_backward_data_depthwise_takes), conv2d_backward_data_depthwise},
     {"implicit-mma", kMmaIdea, kMma, conv2d_backward_data_implicit_mma},
     {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_backward_data_implicit_wgmma), conv2d_backward_data_implicit_wgmma},
 };
@@ -152,6 +162,8 @@ constexpr Rung kFilterRungs[] = {
      "A filter's gradient has few tiles and a sum over all pixels; slices of them side by side, added in a fixed "
      "order, keep every SM at work.",
      kImplicit, conv2d_backward_filter_split_k, conv2d_backward_filter_split_k_workspace},
+    {"depthwise", kDepthwiseIdea, for_depthwise(conv2d_backward_filter_depthwise_takes),
+     conv2d_backward_filter_depthwise, conv2d_backward_filter_depthwise_workspace},
     {"implicit-mma", kMmaIdea, kMma, conv2d_backward_filter_implicit_mma,
      conv2d_backward_filter_implicit_mma_workspace},
     {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_backward_filter_implicit_wgmma),
@@ -196,6 +208,7 @@ std::string_view multiplier_rung(const Problem& problem, int capability, const N
 
 int choose_forward(const Problem& problem, int capability) {
   const ConvShape z = conv_shape(problem);
+  if (z.groups > 1 && conv2d_depthwise_takes(problem)) return rung_named(kForwardRungs, "depthwise");
   std::string_view rung = tensor_core_rung(problem, capability, for_hopper(takes_implicit_wgmma), z.C);
   if (rung.empty()) rung = multiplier_rung(problem, capability, kForwardProduct, z.pixels_out(), z.filters());
   return rung_named(kForwardRungs, rung);
@@ -203,6 +216,7 @@ int choose_forward(const Problem& problem, int capability) {
 
 int choose_data(const Problem& problem, int capability) {
   const ConvShape z = conv_shape(problem);
+  if (z.groups > 1 && conv2d_backward_data_depthwise_takes(problem)) return rung_named(kDataRungs, "depthwise");
   std::string_view rung = tensor_core_rung(problem, capability, for_hopper(takes_backward_data_implicit_wgmma), z.K);
   if (rung.empty()) rung = multiplier_rung(problem, capability, kGradientProduct, z.pixels_in(), z.channels());
   return rung_named(kDataRungs, rung);
@@ -210,6 +224,7 @@ int choose_data(const Problem& problem, int capability) {
 
 int choose_filter(const Problem& problem, int capability) {
   const ConvShape z = conv_shape(problem);
+  if (z.groups > 1 && conv2d_backward_filter_depthwise_takes(problem)) return rung_named(kFilterRungs, "depthwise");
   const std::string_view rung =
       tensor_core_rung(problem, capability, for_hopper(takes_backward_filter_implicit_wgmma), z.C);
   if (!rung.empty()) return rung_named(kFilterRungs, rung);
