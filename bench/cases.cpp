@@ -155,9 +155,13 @@ void add_ops(Collector& collector) {
   ops::fill(graph, "fill", {64, 56, 56, 256}, 2.5);
   ops::cast(graph, "cast", x("w", {64, 56, 56, 256}), DType::bf16);
   collector.add(graph, "ops");
-  // Not nodes of any graph: the step, and a convolution's columns.
+  // Not nodes of any graph: the step, what a picture becomes, a loss with its gradient, and a convolution's columns.
   if (const Op* op = collector.find("sgd_step"))
     collector.add(*op, Problem{{25557032}, {0.01, 0.9, 1e-4}}, "ops", "resnet50's parameters", nullptr);
+  if (const Op* op = collector.find("normalize_pixels"))
+    collector.add(*op, Problem{{64 * 224 * 224, 3}}, "ops", "64 pictures of 224 x 224", nullptr);
+  if (const Op* op = collector.find("cross_entropy_forward_backward"))
+    collector.add(*op, Problem{{8192, 1000}}, "ops", "cross_entropy 1000", nullptr);
   for (const char* name : {"im2col", "col2im"})
     if (const Op* op = collector.find(name))
       collector.add(*op, Problem{{32, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1}}, "ops", "layer1", nullptr);

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <tuple>
@@ -88,13 +89,27 @@ bool uses_tensor_cores_or_async(const Rung& rung) {
   return rung.needs.min_capability >= 80 || rung.needs.exact_capability >= 80;
 }
 
+/// True of an op that moves more than it computes: its rungs' barriers are mutated too, whatever they need.
+bool bound_by_memory(const Op& op) {
+  constexpr double kFlopsPerByte = 8;
+  return std::all_of(op.problems.begin(), op.problems.end(),
+                     [&](const Problem& problem) { return op.flops(problem) <= kFlopsPerByte * op.bytes(problem); });
+}
+
+/// True where WEFT_OPS is not set or lists `name`.
+bool selected(const char* name) {
+  const char* list = std::getenv("WEFT_OPS");
+  return list == nullptr || (std::string(",") + list + ",").find(std::string(",") + name + ",") != std::string::npos;
+}
+
 std::vector<MutationCase> draw_cases(std::size_t cases_per_rung) {
   const Catalogue catalogue = simt::target().catalogue();
   std::vector<MutationCase> cases;
   for (const Op* op : catalogue) {
+    if (!selected(op->name)) continue;
     const auto cheaper = [op](const Problem& a, const Problem& b) { return op->flops(a) < op->flops(b); };
     for (const Rung& rung : op->rungs) {
-      if (!uses_tensor_cores_or_async(rung)) continue;
+      if (!uses_tensor_cores_or_async(rung) && !bound_by_memory(*op)) continue;
       std::vector<Problem> problems;
       for (Problem problem : op->problems) {
         for (const DType type : {DType::f32, DType::bf16}) {

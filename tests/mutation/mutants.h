@@ -1,6 +1,6 @@
 #pragma once
-// Mutation testing of synchronisation: the list of places where the tensor-core and asynchronous rungs synchronise,
-// each left out in turn, and whether any run then shows it.
+// Mutation testing of synchronisation: the list of places where the tensor-core, the asynchronous and the memory-bound
+// rungs synchronise, each left out in turn, and whether any run then shows it.
 
 #include <cstddef>
 #include <cstdint>
@@ -36,9 +36,10 @@ struct MutationPlan {
   std::vector<Mutant> mutants;      ///< by file and line
 };
 
-/// Runs every rung that needs tensor cores or asynchronous copies (Needs::min_capability from 80 on) on its op's small
-/// shapes, and lists the sites that they come by; of a rung at most `cases_per_rung`, from the cheapest to the dearest.
-/// Throws weft::Error where an unmutated run fails or its bits depend on the seed.
+/// Runs every rung that needs tensor cores or asynchronous copies (Needs::min_capability from 80 on), and every rung of
+/// an op that is bound by memory, on its op's small shapes, and lists the sites that they come by; of a rung at most
+/// `cases_per_rung`, from the cheapest to the dearest. Throws weft::Error where an unmutated run fails or its bits
+/// depend on the seed.
 MutationPlan plan_mutants(std::size_t cases_per_rung);
 
 /// How the mutant was found out ("another result (seed 1 of gemm/mma-sync bf16 M=31 ...)"), or empty: it survived.
