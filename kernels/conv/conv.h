@@ -12,6 +12,7 @@
 //   4_implicit_gemm.cu the same products, their patches gathered on the way into shared memory
 //   5_split_k.cu       backward filter over slices of the pixels, added in a fixed order
 //   6_depthwise.cu     groups of one channel: no product, but filters kept in shared memory
+//   9_winograd.cu      3x3 of stride 1 with 2.25 times fewer multiplications, less exactly
 //   epilogue.h         what happens to a finished sum of the forward pass
 //   10_implicit_mma.cu     the three passes as products whose patches are fetched where they lie, on tensor cores
 //   11_implicit_wgmma.cu   the same on Hopper's: TMA's im2col mode brings the patches, wgmma multiplies
@@ -101,6 +102,13 @@ bool conv2d_implicit_gemm_takes(const Problem& problem);
 
 void conv2d_backward_filter_split_k(const Problem&, void* const* operands, void* workspace, Stream stream);
 int64_t conv2d_backward_filter_split_k_workspace(const Problem& problem);
+
+void conv2d_winograd(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_data_winograd(const Problem&, void* const* operands, void* workspace, Stream stream);
+int64_t conv2d_winograd_workspace(const Problem& problem);
+int64_t conv2d_backward_data_winograd_workspace(const Problem& problem);
+/// For Needs::takes: 3x3 of stride and dilation 1, one group.
+bool conv2d_winograd_takes(const Problem& problem);
 
 void conv2d_depthwise(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_backward_data_depthwise(const Problem&, void* const* operands, void* workspace, Stream stream);

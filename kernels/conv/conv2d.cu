@@ -1,6 +1,7 @@
 // conv2d, conv2d_backward_data, conv2d_backward_filter: the catalogue's entries and the choice of a rung. The formula,
 // its costs and the list of rungs stand in conv.h.
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -133,12 +134,18 @@ constexpr Needs for_depthwise(bool (*takes)(const Problem&)) {
   return {.dtypes = kFloats, .takes = takes};
 }
 
+constexpr const char* kWinogradIdea =
+    "36 multiplications a channel for 2 x 2 results of a 3x3 filter; transformed, 16 do, as 16 matrix products.";
+constexpr Needs kWinograd = {.dtypes = bit(DType::f32), .takes = conv2d_winograd_takes};
+constexpr double kWinogradFactor = 8;  // its transforms subtract neighbours before they multiply
+
 constexpr Rung kForwardRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_direct},
     {"im2col-gemm", kGemmIdea, kForwardProduct, conv2d_im2col_gemm, conv2d_im2col_gemm_workspace},
     {"implicit-gemm", kImplicitIdea, kImplicit, conv2d_implicit_gemm},
     {"implicit-gemm-wide", kImplicitWideIdea, kImplicit, conv2d_implicit_gemm_wide},
     {"depthwise", kDepthwiseIdea, for_depthwise(conv2d_depthwise_takes), conv2d_depthwise},
+    {"winograd", kWinogradIdea, kWinograd, conv2d_winograd, conv2d_winograd_workspace, kWinogradFactor},
     {"implicit-mma", kMmaIdea, kMma, conv2d_implicit_mma},
     {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_implicit_wgmma), conv2d_implicit_wgmma},
 };
@@ -149,6 +156,8 @@ constexpr Rung kDataRungs[] = {
     {"implicit-gemm", kImplicitIdea, kImplicit, conv2d_backward_data_implicit_gemm},
     {"implicit-gemm-wide", kImplicitWideIdea, kImplicit, conv2d_backward_data_implicit_gemm_wide},
     {"depthwise", kDepthwiseIdea, for_depthwise(conv2d_backward_data_depthwise_takes), conv2d_backward_data_depthwise},
+    {"winograd", kWinogradIdea, kWinograd, conv2d_backward_data_winograd, conv2d_backward_data_winograd_workspace,
+     kWinogradFactor},
     {"implicit-mma", kMmaIdea, kMma, conv2d_backward_data_implicit_mma},
     {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_backward_data_implicit_wgmma), conv2d_backward_data_implicit_wgmma},
 };
@@ -192,6 +201,9 @@ std::string_view tensor_core_rung(const Problem& problem, int capability, const 
 // Tiles of 128 x 128 read half as much as those of 64 x 64; but it is better to have a block for most of some 100 SMs.
 constexpr int64_t kTilesToFill = 96;
 
+// From so many channels and filters on Winograd's fewer multiplications pay for its transforms (9_winograd.cu).
+constexpr int kFewestForWinograd = 128;
+
 /// The rung for forward or backward data without tensor cores. M x N results of a group; `product` is the Needs of
 /// im2col-gemm.
 std::string_view multiplier_rung(const Problem& problem, int capability, const Needs& product, int64_t M, int N) {
@@ -203,6 +215,8 @@ std::string_view multiplier_rung(const Problem& problem, int capability, const N
   // hand.
   if (can_multiply && (capability == 0 || !implicit || z.is_pointwise())) return "im2col-gemm";
   if (!implicit) return "direct";
+  const bool many = std::min(z.C, z.K) >= kFewestForWinograd;
+  if (!problem.strict && many && capability > 0 && conv2d_winograd_takes(problem)) return "winograd";
   return ceil_div(M, 128) * ceil_div(N, 128) * z.groups >= kTilesToFill ? "implicit-gemm-wide" : "implicit-gemm";
 }
 

@@ -43,6 +43,10 @@ inline constexpr Problem kConvProblems[] = {
     {{1, 12, 12, 136, 136, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "two tiles each way, ragged"},
     {{2, 9, 8, 20, 12, 3, 3, 2, 2, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, channels in fours"},
     {{1, 6, 7, 5, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, ragged channels"},
+    // For Winograd: padding more than a filter less one, and none; odd results; channels in fours.
+    {{2, 4, 5, 6, 7, 3, 3, 1, 1, 3, 0, 1, 1, 1, 0}, {}, DType::f32, "3x3 with padding 3 and 0"},
+    {{3, 6, 6, 12, 20, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "3x3, tiles of 2x2 whole"},
+    {{1, 16, 32, 4, 128, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "3x3, a whole wide tile of tiles"},
     {{2, 7, 6, 6, 9, 3, 3, 1, 1, 1, 1, 1, 1, 3, 0}, {}, DType::f32, "three groups of 2 channels and 3 filters"},
     {{1, 9, 8, 32, 16, 3, 2, 2, 1, 1, 1, 1, 2, 2, 0}, {}, DType::f32, "two groups, oblong in everything"},
     {{2, 5, 5, 8, 12, 1, 1, 1, 1, 0, 0, 1, 1, 4, 0}, {}, DType::f32, "1x1 in groups"},
