@@ -18,7 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-const char* const kLog = "log.csv";
 const char* const kLogHead = "epoch,train_loss,valid_loss,accuracy,seconds,images_per_second,lr,data_share\n";
 const std::string kState = "state.", kVelocity = "velocity.", kCallback = "callback.";
 
@@ -129,13 +128,13 @@ void save_log(const fs::path& run, const std::vector<EpochResult>& rows) {
   for (const EpochResult& row : rows)
     text += fmt::format("{},{:.6g},{:.6g},{:.6g},{:.3f},{:.2f},{:.6g},{:.4f}\n", row.epoch, row.train_loss,
                         row.valid_loss, row.accuracy, row.seconds, row.images_per_second, row.lr, row.data_share);
-  write_file_atomically(run / kLog, text);
+  write_file_atomically(run / kLogFile, text);
 }
 
 std::vector<EpochResult> load_log(const fs::path& run) {
   std::vector<EpochResult> rows;
-  if (!fs::exists(run / kLog)) return rows;
-  std::istringstream text(read_file(run / kLog));
+  if (!fs::exists(run / kLogFile)) return rows;
+  std::istringstream text(read_file(run / kLogFile));
   std::string line;
   std::getline(text, line);
   while (std::getline(text, line)) {

@@ -14,6 +14,7 @@
 namespace weft {
 
 inline constexpr const char* kCheckpointFile = "checkpoint.safetensors";
+inline constexpr const char* kLogFile = "log.csv";
 
 /// One row of log.csv.
 struct EpochResult {

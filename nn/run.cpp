@@ -39,6 +39,13 @@ void prepare_run(const fs::path& run) {
   const fs::path probe = run / "writable.tmp";
   write_file_atomically(probe, "");
   fs::remove(probe, error);
+  // What a killed training had half written (core/files.h) is nothing to anyone.
+  for (fs::directory_iterator entry(run, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    std::error_code ignored;
+    for (const char* const file : {kConfig, kModel, kCheckpointFile, kLogFile})
+      if (name.starts_with(std::string(file) + ".tmp.")) fs::remove(entry->path(), ignored);
+  }
 }
 
 std::string to_json(const RunConfig& config) {

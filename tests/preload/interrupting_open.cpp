@@ -2,7 +2,9 @@
 // n-th time, a file whose path contains WEFT_INTERRUPT_PATH; n comes from WEFT_INTERRUPT_AT, counted from 1. A training
 // picture is opened to train or to compute features, a validation picture to validate: so a test can choose the phase,
 // where a timer could only hope for it. Files opened before the program handles SIGINT do not count: it looks through
-// the folders first, where Ctrl-C has nothing to save.
+// the folders first, where Ctrl-C has nothing to save. WEFT_INTERRUPT_SIGNAL names another signal by its number: 9 ends
+// the program with no chance to save anything. A file that is renamed counts too, by its new name, before it has it: so
+// a test can end a program in the middle of what it writes.
 
 #include <dlfcn.h>
 #include <signal.h>
@@ -22,14 +24,20 @@ bool handled() {
   return sigaction(SIGINT, nullptr, &action) == 0 && action.sa_handler != SIG_DFL;
 }
 
+int signal_to_send() {
+  const char* const number = std::getenv("WEFT_INTERRUPT_SIGNAL");
+  return number == nullptr ? SIGINT : std::atoi(number);
+}
+
 void count(const char* path) {
   static const char* const part = std::getenv("WEFT_INTERRUPT_PATH");
   static const char* const at = std::getenv("WEFT_INTERRUPT_AT");
   if (part == nullptr || at == nullptr || std::strstr(path, part) == nullptr || !handled()) return;
-  if (seen.fetch_add(1) + 1 == std::atol(at)) kill(getpid(), SIGINT);
+  if (seen.fetch_add(1) + 1 == std::atol(at)) kill(getpid(), signal_to_send());
 }
 
 using Open = FILE* (*)(const char*, const char*);
+using Rename = int (*)(const char*, const char*);
 
 }  // namespace
 
@@ -45,6 +53,12 @@ FILE* fopen64(const char* path, const char* mode) {
   static const auto next = reinterpret_cast<Open>(dlsym(RTLD_NEXT, "fopen64"));
   count(path);
   return next(path, mode);
+}
+
+int rename(const char* from, const char* to) {
+  static const auto next = reinterpret_cast<Rename>(dlsym(RTLD_NEXT, "rename"));
+  count(to);
+  return next(from, to);
 }
 
 }  // extern "C"

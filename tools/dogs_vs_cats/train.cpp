@@ -4,9 +4,11 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "tools/dogs_vs_cats/commands.h"
+#include "tools/dogs_vs_cats/fine_tuning.h"
 #include "tools/dogs_vs_cats/policy_options.h"
 #include "tools/dogs_vs_cats/progress.h"
 #include "tools/dogs_vs_cats/training_options.h"
@@ -27,8 +29,9 @@ class TrainCommand {
   KeptOptions kept_;
   TrainingOptions options_;
   SchedulePolicy policy_;
-  int epochs_ = 3;
-  double lr_ = 0.01;
+  FineTuning fine_tuning_;
+  double checkpoint_seconds_ = 600;
+  std::int64_t checkpoint_steps_ = 0;
   bool resume_ = false;
   std::string plan_;
 };
@@ -36,12 +39,20 @@ class TrainCommand {
 TrainCommand::TrainCommand(CLI::App& app)
     : kept_(app.add_subcommand("train", "Trains a classifier and writes it to RUN")) {
   add_training_options(kept_, options_);
+  fine_tuning_.add_options(kept_);
   kept_.verb()
       ->add_option("--out", options_.out, "RUN: the folder for the model, its settings and its log")
       ->required();
-  kept_.add("epochs", epochs_, "Passes over the training pictures")->check(CLI::Range(1, 100000));
-  kept_.add("lr", lr_, "Learning rate, the largest of the schedule")->check(CLI::PositiveNumber);
   add_policy_options(kept_, policy_);
+  kept_.verb()
+      ->add_option("--checkpoint-seconds", checkpoint_seconds_,
+                   "A checkpoint after so many seconds, beside those at the end of each epoch and when stopped")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  kept_.verb()
+      ->add_option("--checkpoint-steps", checkpoint_steps_, "And after so many steps; 0: not by steps")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   kept_.verb()->add_flag("--resume", resume_, "Go on where the run in --out was stopped; other options come from it");
   kept_.verb()->callback([this] { run(); });
 }
@@ -59,6 +70,7 @@ void TrainCommand::run() {
   if (resume_) take_from_run();
   check(options_, "train");
   check(policy_);
+  fine_tuning_.check(options_.freeze);
   prepare_run(options_.out);
 
   const LabelledData data = open_data(options_);
@@ -67,6 +79,9 @@ void TrainCommand::run() {
   LearnerOptions learner_options = cli::learner_options(options_);
   learner_options.policy = policy_.policy;
   learner_options.policy_options = policy_.options;
+  learner_options.checkpoint_seconds = checkpoint_seconds_;
+  learner_options.checkpoint_steps = checkpoint_steps_;
+  fine_tuning_.set(learner_options);
   learner_options.plan = plan_;
   learner_options.run = options_.out;
   learner_options.resume = resume_;
@@ -79,8 +94,9 @@ void TrainCommand::run() {
   Learner learner(std::move(model), data, learner_options);
   fmt::print("Training {} on {}\n", options_.arch, learner.device().describe());
   std::fflush(stdout);
+  fine_tuning_.add_callbacks(learner);
   learner.add(progress);
-  const auto rows = learner.fit(lr_, epochs_);
+  const std::optional<EpochResult> row = fine_tuning_.fit(learner, options_.freeze);
   progress->finish();
   if (learner.interrupted()) {
     fmt::print(stderr,
@@ -88,8 +104,7 @@ void TrainCommand::run() {
                options_.out, options_.out);
     throw CLI::RuntimeError(1);
   }
-  if (!rows.empty())
-    fmt::print("Accuracy {:.2f}% on {} validation pictures\n", rows.back().accuracy * 100, data.valid()->size());
+  if (row) fmt::print("Accuracy {:.2f}% on {} validation pictures\n", row->accuracy * 100, data.valid()->size());
   fmt::print("Results lie in {} (model.safetensors, config.json, log.csv)\n", options_.out);
 }
 
