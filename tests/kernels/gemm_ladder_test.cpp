@@ -16,6 +16,7 @@
 #include "kernels/gemm/split_k.h"
 #include "kernels/gemm/warp_tile.h"
 #include "tests/kernels/harness.h"
+#include "tests/kernels/unaligned.h"
 
 namespace weft::test {
 namespace {
@@ -28,19 +29,6 @@ const Op& gemm_op() {
   REQUIRE(op != nullptr);
   return *op;
 }
-
-/// Memory that begins one element past a multiple of 16 bytes.
-struct Unaligned {
-  std::vector<std::byte> memory;
-  std::size_t offset, size;
-
-  Unaligned(const Bytes& bytes, std::size_t element) : memory(bytes.size() + 32), size(bytes.size()) {
-    offset = (16 - reinterpret_cast<std::uintptr_t>(memory.data()) % 16) % 16 + element;
-    std::memcpy(data(), bytes.data(), bytes.size());
-  }
-  std::byte* data() { return memory.data() + offset; }
-  Bytes bytes() { return Bytes(data(), data() + size); }
-};
 
 TEST_CASE("gemm: operands at any address") {
   const Op& op = gemm_op();
@@ -65,17 +53,7 @@ TEST_CASE("gemm: operands at any address") {
           if (!can_run(rung, problem, 0) || rung.needs.alignment > 1) continue;
           CAPTURE(std::string(rung.name));
           CAPTURE(std::string(name_of(type)));
-          std::vector<Unaligned> operands;
-          for (int i = 0; i < signature.count; ++i)
-            operands.emplace_back(encode(signature.operands[i].dtype, values[static_cast<std::size_t>(i)]),
-                                  bytes_of(signature.operands[i].dtype));
-          void* pointers[kMaxOperands] = {};
-          for (int i = 0; i < signature.count; ++i) pointers[i] = operands[static_cast<std::size_t>(i)].data();
-          std::vector<std::byte> workspace(
-              rung.workspace_bytes ? static_cast<std::size_t>(rung.workspace_bytes(problem)) : 0);
-          rung.launch(problem, pointers, workspace.data(), nullptr);
-          Outcome outcome;
-          for (Unaligned& operand : operands) outcome.operands.push_back(operand.bytes());
+          const Outcome outcome = run_unaligned(rung, problem, signature, values);
           for (const std::string& line : compare(op, problem, signature, truth, outcome, true)) FAIL_CHECK(line);
         }
       }

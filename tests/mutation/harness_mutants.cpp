@@ -85,15 +85,17 @@ class SiteNames {
   std::map<std::string, std::vector<std::string>> lines_;
 };
 
-bool uses_tensor_cores_or_async(const Rung& rung) {
-  return rung.needs.min_capability >= 80 || rung.needs.exact_capability >= 80;
-}
-
-/// True of an op that moves more than it computes: its rungs' barriers are mutated too, whatever they need.
+/// True of an op that moves more than it computes.
 bool bound_by_memory(const Op& op) {
   constexpr double kFlopsPerByte = 8;
   return std::all_of(op.problems.begin(), op.problems.end(),
                      [&](const Problem& problem) { return op.flops(problem) <= kFlopsPerByte * op.bytes(problem); });
+}
+
+/// What uses tensor cores or asynchronous copies; and every rung of a convolution, and of an op bound by memory.
+bool is_tried(const Op& op, const Rung& rung) {
+  return rung.needs.min_capability >= 80 || rung.needs.exact_capability >= 80 || bound_by_memory(op) ||
+         std::string_view(op.name).starts_with("conv2d");
 }
 
 /// True where WEFT_OPS is not set or lists `name`.
@@ -109,7 +111,7 @@ std::vector<MutationCase> draw_cases(std::size_t cases_per_rung) {
     if (!selected(op->name)) continue;
     const auto cheaper = [op](const Problem& a, const Problem& b) { return op->flops(a) < op->flops(b); };
     for (const Rung& rung : op->rungs) {
-      if (!uses_tensor_cores_or_async(rung) && !bound_by_memory(*op)) continue;
+      if (!is_tried(*op, rung)) continue;
       std::vector<Problem> problems;
       for (Problem problem : op->problems) {
         for (const DType type : {DType::f32, DType::bf16}) {
