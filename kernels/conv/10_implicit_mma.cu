@@ -162,7 +162,7 @@ template <class T>
 Slices filter_slices(const ConvShape& z) {
   const int block_m = z.K / z.groups > 64 ? 128 : 64, block_n = sizeof(T) == 2 ? 128 : 64;
   return slices_of(int64_t{z.groups} * ceil_div(z.K / z.groups, block_m) * block_m, z.patch(), z.pixels_out(), block_m,
-                   block_n, 32);
+                   block_n, 32, kShortestSlice);
 }
 
 template <class T, class Out, int kBlockM, bool kWhole>
@@ -213,17 +213,25 @@ void conv2d_backward_data_implicit_mma(const Problem& problem, void* const* oper
   });
 }
 
+template <class T>
+void conv2d_backward_filter_implicit_mma(const ConvShape& z, const Slices& slices, const T* x, const T* dy, T* dweight,
+                                         float* sums, Stream stream) {
+  if (slices.count == 1) return launch_filter_tiles(z, slices, x, dy, dweight, z.patch(), stream);
+  launch_filter_tiles(z, slices, x, dy, sums, slice_pitch(z.patch()), stream);
+  add_filter_slices(z, sums, slices.count, dweight, stream);
+}
+
+template void conv2d_backward_filter_implicit_mma(const ConvShape&, const Slices&, const float*, const float*, float*,
+                                                  float*, Stream);
+template void conv2d_backward_filter_implicit_mma(const ConvShape&, const Slices&, const bfloat16*, const bfloat16*,
+                                                  bfloat16*, float*, Stream);
+
 void conv2d_backward_filter_implicit_mma(const Problem& problem, void* const* operands, void* workspace,
                                          Stream stream) {
   const ConvShape z = conv_shape(problem);
   with_type(problem.dtype, [&]<class T>() {
-    const auto *const x = as<const T>(operands[0]), *const dy = as<const T>(operands[1]);
-    auto* const dweight = as<T>(operands[2]);
-    const Slices slices = filter_slices<T>(z);
-    if (slices.count == 1) return launch_filter_tiles(z, slices, x, dy, dweight, z.patch(), stream);
-    auto* const sums = as<float>(workspace);
-    launch_filter_tiles(z, slices, x, dy, sums, slice_pitch(z.patch()), stream);
-    add_filter_slices(z, sums, slices.count, dweight, stream);
+    conv2d_backward_filter_implicit_mma(z, filter_slices<T>(z), as<const T>(operands[0]), as<const T>(operands[1]),
+                                        as<T>(operands[2]), as<float>(workspace), stream);
   });
 }
 

@@ -219,7 +219,7 @@ void launch_wgmma(const ConvShape& z, const PatchClasses& classes, int count, in
 /// How backward filter cuts the pixels: as many columns as its boxes have.
 Slices wgmma_filter_slices(const ConvShape& z) {
   const int block_m = z.K > 64 ? 128 : 64, block_n = z.K > 64 ? 128 : 256;
-  return slices_of(z.K, int64_t{FilterColumns(z).boxes} * 64, z.pixels_out(), block_m, block_n, 64);
+  return slices_of(z.K, int64_t{FilterColumns(z).boxes} * 64, z.pixels_out(), block_m, block_n, 64, kShortestSlice);
 }
 
 template <class Out, int kBlockM>
@@ -264,15 +264,19 @@ void conv2d_backward_data_implicit_wgmma(const Problem& problem, void* const* op
   });
 }
 
+void conv2d_backward_filter_implicit_wgmma(const ConvShape& z, const Slices& slices, const bfloat16* x,
+                                           const bfloat16* dy, bfloat16* dweight, float* sums, Stream stream) {
+  if (slices.count == 1) return launch_filter(z, slices, x, dy, dweight, z.patch(), stream);
+  launch_filter(z, slices, x, dy, sums, slice_pitch(z.patch()), stream);
+  add_filter_slices(z, sums, slices.count, dweight, stream);
+}
+
 void conv2d_backward_filter_implicit_wgmma(const Problem& problem, void* const* operands, void* workspace,
                                            Stream stream) {
   const ConvShape z = conv_shape(problem);
-  const auto *const x = as<const bfloat16>(operands[0]), *const dy = as<const bfloat16>(operands[1]);
-  auto* const dweight = as<bfloat16>(operands[2]);
-  const Slices slices = wgmma_filter_slices(z);
-  if (slices.count == 1) return launch_filter(z, slices, x, dy, dweight, z.patch(), stream);
-  launch_filter(z, slices, x, dy, as<float>(workspace), slice_pitch(z.patch()), stream);
-  add_filter_slices(z, as<const float>(workspace), slices.count, dweight, stream);
+  conv2d_backward_filter_implicit_wgmma(z, wgmma_filter_slices(z), as<const bfloat16>(operands[0]),
+                                        as<const bfloat16>(operands[1]), as<bfloat16>(operands[2]),
+                                        as<float>(workspace), stream);
 }
 
 int64_t conv2d_backward_filter_implicit_wgmma_workspace(const Problem& problem) {

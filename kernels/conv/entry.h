@@ -41,6 +41,7 @@ inline constexpr Problem kConvProblems[] = {
     {{2, 13, 11, 8, 16, 3, 3, 3, 2, 2, 1, 2, 3, 1, 0}, {}, DType::f32, "six classes, dilation 2 and 3"},
     {{1, 9, 10, 16, 8, 3, 2, 2, 2, 2, 1, 2, 2, 1, 0}, {}, DType::f32, "stride and dilation 2: classes without taps"},
     {{1, 12, 12, 136, 136, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "two tiles each way, ragged"},
+    {{2, 24, 24, 8, 8, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "pixels enough for two slices"},
     {{2, 9, 8, 20, 12, 3, 3, 2, 2, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, channels in fours"},
     {{1, 6, 7, 5, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, ragged channels"},
     // For Winograd: padding more than a filter less one, and none; odd results; channels in fours.

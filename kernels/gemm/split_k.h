@@ -13,12 +13,12 @@ struct Slices {
 };
 
 /// How K is cut for tiles of block_m x block_n: into as many slices as give some 264 blocks (two for each of an H100's
-/// 132 SMs), none shorter than 64 (which is why a short K stays whole), each a multiple of block_k deep. A function of
-/// the shape alone, so that the sums are the same on every device.
-inline Slices slices_of(int64_t M, int64_t N, int64_t K, int block_m, int block_n, int block_k) {
-  constexpr int64_t kBlocksWanted = 264, kShortest = 64;
+/// 132 SMs), none shorter than `shortest` (which is why a short K stays whole), each a multiple of block_k deep. A
+/// function of the shape alone, so that the sums are the same on every device.
+inline Slices slices_of(int64_t M, int64_t N, int64_t K, int block_m, int block_n, int block_k, int64_t shortest = 64) {
+  constexpr int64_t kBlocksWanted = 264;
   const int64_t tiles = ceil_div(M, block_m) * ceil_div(N, block_n);
-  const int64_t wanted = ceil_div(kBlocksWanted, tiles), most = K / kShortest;
+  const int64_t wanted = ceil_div(kBlocksWanted, tiles), most = K / shortest;
   const int64_t count = wanted < most ? wanted : most;
   if (count <= 1) return {1, K};
   const int64_t depth = ceil_div(ceil_div(K, count), block_k) * block_k;
