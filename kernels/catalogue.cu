@@ -12,6 +12,7 @@ constexpr const Op* kOps[] = {
     &conv2d,
     &conv2d_backward_data,
     &conv2d_backward_filter,
+    &conv2d_statistics,
     &bias_add,
     &bias_backward,
     &relu,

@@ -10,6 +10,7 @@
 //   conv2d                     x, weight, [scale], [bias], [residual], y                       Conv2d
 //   conv2d_backward_data       dy, weight, dx                                                  Conv2d
 //   conv2d_backward_filter     x, dy, dweight                                                  Conv2d
+//   conv2d_statistics          x, weight, y, mean, var                                         Conv2d, no epilogue
 //   bias_add                   x, bias, y                                                      Rows
 //   bias_backward              dy, dbias                                                       Rows
 //   relu                       x, y                                                            Elements; scalar ceiling

@@ -4,6 +4,7 @@
 #include "kernels/conv/epilogue.h"
 #include "kernels/conv/filter_slices.h"
 #include "kernels/conv/patches.h"
+#include "kernels/conv/statistics.h"
 #include "kernels/gemm/mma_multistage.h"
 #include "kernels/launch.h"
 #include "kernels/launch_math.h"
@@ -32,7 +33,7 @@ constexpr unsigned kSharedBytes = kMmaStages*(TileA::kBytes + TileB::kBytes);
 template <bool kBackward, class T, int kBlockN, bool kWhole>
 __global__ void __launch_bounds__(kThreads)
     conv2d_implicit_mma_kernel(ConvShape z, const __grid_constant__ PatchClasses classes, const T* __restrict__ source,
-                               const T* __restrict__ weight, ConvEpilogue<T> epilogue) {
+                               const T* __restrict__ weight, ConvEpilogue<T> epilogue, ChunkMoments moments) {
   constexpr int kBlockM = 128, kWarpM = kBlockM / 2, kWarpN = kBlockN / 2;
   using TileA = MmaTile<T, kBlockM, true>;
   using TileB = MmaTile<T, kBlockN, !kBackward>;
@@ -71,6 +72,10 @@ __global__ void __launch_bounds__(kThreads)
     multiply_stages<T, TileA, TileB>(tiles_a, tiles_b, m1, n1, tiles, fetch, sums);
   }
 
+  if constexpr (!kBackward) {
+    if (moments.at != nullptr)
+      gather_fragments<T>(moments, m0 + m1, group * columns + n0 + n1, (group + 1) * columns, sums);
+  }
   constexpr int kWidth = Pack<T>::kSize;
   const bool aligned = conv_epilogue_is_aligned<kWidth>(epilogue) && columns % kWidth == 0;
   pass_fragments<kWidth>(m0 + m1, n0 + n1, sums, tiles_a + warp * kStageBytes<kWarpN / 8>,
@@ -130,7 +135,7 @@ __global__ void __launch_bounds__(kThreads)
 
 template <bool kBackward, class T, int kBlockN, bool kWhole>
 void launch_classes(const ConvShape& z, const PatchClasses& classes, int count, int64_t height, const T* source,
-                    const T* weight, const ConvEpilogue<T>& epilogue, Stream stream) {
+                    const T* weight, const ConvEpilogue<T>& epilogue, const ChunkMoments& moments, Stream stream) {
   const int columns = (kBackward ? z.C : z.K) / z.groups;
   launch(conv2d_implicit_mma_kernel<kBackward, T, kBlockN, kWhole>,
          {.grid = dim3(blocks_for(ceil_div(height, 128) * ceil_div(columns, kBlockN), 1), static_cast<unsigned>(count),
@@ -138,23 +143,33 @@ void launch_classes(const ConvShape& z, const PatchClasses& classes, int count, 
           .block = dim3(kThreads),
           .shared_bytes = kSharedBytes<MmaTile<T, 128, true>, MmaTile<T, kBlockN, !kBackward>>,
           .stream = stream},
-         z, classes, source, weight, epilogue);
+         z, classes, source, weight, epilogue, moments);
 }
 
 /// Tiles of 128 x 128 for bf16 where there are columns for them; floats, rounded between ldmatrix and mma, need the
 /// registers, and chunks put together element by element are not worth a kernel more.
 template <bool kBackward, class T>
 void launch_tiles(const ConvShape& z, const PatchClasses& classes, int count, int64_t height, const T* source,
-                  const T* weight, const ConvEpilogue<T>& epilogue, Stream stream) {
+                  const T* weight, const ConvEpilogue<T>& epilogue, const ChunkMoments& moments, Stream stream) {
   const int columns = (kBackward ? z.C : z.K) / z.groups, chunk = Pack<T>::kSize;
   const bool whole = z.C / z.groups % chunk == 0 && (!kBackward || z.K / z.groups % chunk == 0);
   if (!whole)
-    return launch_classes<kBackward, T, 64, false>(z, classes, count, height, source, weight, epilogue, stream);
+    return launch_classes<kBackward, T, 64, false>(z, classes, count, height, source, weight, epilogue, moments,
+                                                   stream);
   if constexpr (sizeof(T) == 2) {
     if (columns > 64)
-      return launch_classes<kBackward, T, 128, true>(z, classes, count, height, source, weight, epilogue, stream);
+      return launch_classes<kBackward, T, 128, true>(z, classes, count, height, source, weight, epilogue, moments,
+                                                     stream);
   }
-  launch_classes<kBackward, T, 64, true>(z, classes, count, height, source, weight, epilogue, stream);
+  launch_classes<kBackward, T, 64, true>(z, classes, count, height, source, weight, epilogue, moments, stream);
+}
+
+template <class T>
+void forward(const ConvShape& z, const T* x, const T* weight, const ConvEpilogue<T>& epilogue,
+             const ChunkMoments& moments, Stream stream) {
+  PatchClasses classes{};
+  classes.at[0] = forward_patches(z);
+  launch_tiles<false>(z, classes, 1, z.pixels_out(), x, weight, epilogue, moments, stream);
 }
 
 /// How backward filter cuts the pixels.
@@ -194,13 +209,20 @@ void launch_filter_tiles(const ConvShape& z, const Slices& slices, const T* x, c
 }  // namespace
 
 void conv2d_implicit_mma(const Problem& problem, void* const* operands, void*, Stream stream) {
-  const ConvShape z = conv_shape(problem);
   with_type(problem.dtype, [&]<class T>() {
-    PatchClasses classes{};
-    classes.at[0] = forward_patches(z);
-    launch_tiles<false>(z, classes, 1, z.pixels_out(), as<const T>(operands[kConvX]),
-                        as<const T>(operands[kConvWeight]), conv_epilogue<T>(problem, operands), stream);
+    forward(conv_shape(problem), as<const T>(operands[kConvX]), as<const T>(operands[kConvWeight]),
+            conv_epilogue<T>(problem, operands), {}, stream);
   });
+}
+
+void conv2d_statistics_implicit_mma(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  const ConvShape z = conv_shape(problem);
+  const ChunkMoments chunks = chunk_moments(z, workspace);
+  with_type(problem.dtype, [&]<class T>() {
+    forward<T>(z, as<const T>(operands[kStatisticsX]), as<const T>(operands[kStatisticsWeight]),
+               {nullptr, nullptr, nullptr, as<T>(operands[kStatisticsY]), z.K, false}, chunks, stream);
+  });
+  merge_chunk_moments(chunks, as<float>(operands[kStatisticsMean]), as<float>(operands[kStatisticsVar]), stream);
 }
 
 void conv2d_backward_data_implicit_mma(const Problem& problem, void* const* operands, void*, Stream stream) {
@@ -208,7 +230,7 @@ void conv2d_backward_data_implicit_mma(const Problem& problem, void* const* oper
   with_type(problem.dtype, [&]<class T>() {
     const ConvEpilogue<T> to{nullptr, nullptr, nullptr, as<T>(operands[2]), z.C, false};
     for_data_classes(z, [&](const PatchClasses& classes, int count, int64_t height) {
-      launch_tiles<true>(z, classes, count, height, as<const T>(operands[0]), as<const T>(operands[1]), to, stream);
+      launch_tiles<true>(z, classes, count, height, as<const T>(operands[0]), as<const T>(operands[1]), to, {}, stream);
     });
   });
 }
@@ -239,6 +261,13 @@ int64_t conv2d_backward_filter_implicit_mma_workspace(const Problem& problem) {
   const ConvShape z = conv_shape(problem);
   return slices_bytes(problem.dtype == DType::f32 ? filter_slices<float>(z) : filter_slices<bfloat16>(z), z.K,
                       z.patch());
+}
+
+bool takes_implicit_mma(const Problem& problem) {
+  constexpr int64_t kMostPixels = 1 << 30;  // patches.h numbers them by 32 bits
+  const ConvShape z = conv_shape(problem);
+  if (z.pixels_in() >= kMostPixels || z.pixels_out() >= kMostPixels) return false;
+  return problem.dtype == DType::bf16 || problem.extents[extents::Conv2d::tf32] != 0;
 }
 
 }  // namespace weft::WEFT_TARGET

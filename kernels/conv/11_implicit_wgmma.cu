@@ -4,6 +4,7 @@
 #include "kernels/conv/epilogue.h"
 #include "kernels/conv/filter_slices.h"
 #include "kernels/conv/im2col_map.h"
+#include "kernels/conv/statistics.h"
 #include "kernels/gemm/wgmma_ring.h"
 #include "kernels/launch.h"
 #include "kernels/launch_math.h"
@@ -18,7 +19,8 @@ template <int kBlockN>
 constexpr int kStages = kBlockN == 64 ? 6 : 4;
 
 template <bool kBackward, int kBlockN>
-using PatchRing = Ring<WgmmaTile<kBlockM, true>, WgmmaTile<kBlockN, !kBackward>, kStages<kBlockN>>;
+using PatchRing =
+    Ring<WgmmaTile<kBlockM, true>, WgmmaTile<kBlockN, !kBackward>, kStages<kBlockN>, 2 * gather_bytes(kBlockN)>;
 
 /// The maps of a launch's classes.
 struct PatchMaps {
@@ -42,7 +44,7 @@ template <bool kBackward, int kBlockN>
 __global__ void __launch_bounds__(kRingThreads, 1)
     conv2d_implicit_wgmma_kernel(ConvShape z, const __grid_constant__ PatchClasses classes,
                                  const __grid_constant__ PatchMaps maps, const __grid_constant__ TensorMap map_weight,
-                                 ConvEpilogue<bfloat16> epilogue) {
+                                 ConvEpilogue<bfloat16> epilogue, ChunkMoments moments) {
 #if WEFT_HAS_HOPPER
   using Tiles = PatchRing<kBackward, kBlockN>;
   const Tiles ring{dynamic_shared<unsigned char>()};
@@ -96,6 +98,12 @@ __global__ void __launch_bounds__(kRingThreads, 1)
     }
     const bool aligned = conv_epilogue_is_aligned<2>(epilogue);
     const int64_t m1 = m0 + group * 64;
+    if constexpr (!kBackward) {
+      if (moments.at != nullptr)
+        gather_registers<bfloat16>(moments, m1, n0, columns, sums,
+                                   reinterpret_cast<float*>(ring.more() + group * gather_bytes(kBlockN)),
+                                   1 + static_cast<unsigned>(group));
+    }
     int64_t pixels[2] = {};  // the lane's two rows
     pass_registers(m1, n0, sums, [&](int half, int64_t row, int64_t column, float(&pair)[2]) {
       if (row >= patches.height() || column >= columns) return;
@@ -193,7 +201,8 @@ __global__ void __launch_bounds__(kRingThreads, 1)
 
 template <bool kBackward, int kBlockN>
 void launch_wgmma(const ConvShape& z, const PatchClasses& classes, int count, int64_t height, const bfloat16* source,
-                  const bfloat16* weight, const ConvEpilogue<bfloat16>& epilogue, Stream stream) {
+                  const bfloat16* weight, const ConvEpilogue<bfloat16>& epilogue, const ChunkMoments& moments,
+                  Stream stream) {
   PatchMaps maps{};
   for (int i = 0; i < count; ++i)
     if (steps_of(classes.at[i]) > 0) maps.at[i] = patch_map(classes.at[i], source, kBlockM);
@@ -204,16 +213,24 @@ void launch_wgmma(const ConvShape& z, const PatchClasses& classes, int count, in
           .block = dim3(kRingThreads),
           .shared_bytes = PatchRing<kBackward, kBlockN>::kSharedBytes,
           .stream = stream},
-         z, classes, maps, filter_map(z, weight, kBackward ? 64 : kBlockN), epilogue);
+         z, classes, maps, filter_map(z, weight, kBackward ? 64 : kBlockN), epilogue, moments);
 }
 
 template <bool kBackward>
 void launch_wgmma(const ConvShape& z, const PatchClasses& classes, int count, int64_t height, const bfloat16* source,
-                  const bfloat16* weight, const ConvEpilogue<bfloat16>& epilogue, Stream stream) {
+                  const bfloat16* weight, const ConvEpilogue<bfloat16>& epilogue, const ChunkMoments& moments,
+                  Stream stream) {
   if ((kBackward ? z.C : z.K) > 64)
-    launch_wgmma<kBackward, 128>(z, classes, count, height, source, weight, epilogue, stream);
+    launch_wgmma<kBackward, 128>(z, classes, count, height, source, weight, epilogue, moments, stream);
   else
-    launch_wgmma<kBackward, 64>(z, classes, count, height, source, weight, epilogue, stream);
+    launch_wgmma<kBackward, 64>(z, classes, count, height, source, weight, epilogue, moments, stream);
+}
+
+void forward(const ConvShape& z, const bfloat16* x, const bfloat16* weight, const ConvEpilogue<bfloat16>& epilogue,
+             const ChunkMoments& moments, Stream stream) {
+  PatchClasses classes{};
+  classes.at[0] = forward_patches(z);
+  launch_wgmma<false>(z, classes, 1, z.pixels_out(), x, weight, epilogue, moments, stream);
 }
 
 /// How backward filter cuts the pixels: as many columns as its boxes have.
@@ -248,11 +265,16 @@ void launch_filter(const ConvShape& z, const Slices& slices, const bfloat16* x, 
 }  // namespace
 
 void conv2d_implicit_wgmma(const Problem& problem, void* const* operands, void*, Stream stream) {
+  forward(conv_shape(problem), as<const bfloat16>(operands[kConvX]), as<const bfloat16>(operands[kConvWeight]),
+          conv_epilogue<bfloat16>(problem, operands), {}, stream);
+}
+
+void conv2d_statistics_implicit_wgmma(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
   const ConvShape z = conv_shape(problem);
-  PatchClasses classes{};
-  classes.at[0] = forward_patches(z);
-  launch_wgmma<false>(z, classes, 1, z.pixels_out(), as<const bfloat16>(operands[kConvX]),
-                      as<const bfloat16>(operands[kConvWeight]), conv_epilogue<bfloat16>(problem, operands), stream);
+  const ChunkMoments chunks = chunk_moments(z, workspace);
+  forward(z, as<const bfloat16>(operands[kStatisticsX]), as<const bfloat16>(operands[kStatisticsWeight]),
+          {nullptr, nullptr, nullptr, as<bfloat16>(operands[kStatisticsY]), z.K, false}, chunks, stream);
+  merge_chunk_moments(chunks, as<float>(operands[kStatisticsMean]), as<float>(operands[kStatisticsVar]), stream);
 }
 
 void conv2d_backward_data_implicit_wgmma(const Problem& problem, void* const* operands, void*, Stream stream) {
@@ -260,7 +282,7 @@ void conv2d_backward_data_implicit_wgmma(const Problem& problem, void* const* op
   const ConvEpilogue<bfloat16> to{nullptr, nullptr, nullptr, as<bfloat16>(operands[2]), z.C, false};
   for_data_classes(z, [&](const PatchClasses& classes, int count, int64_t height) {
     launch_wgmma<true>(z, classes, count, height, as<const bfloat16>(operands[0]), as<const bfloat16>(operands[1]), to,
-                       stream);
+                       {}, stream);
   });
 }
 

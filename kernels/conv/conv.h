@@ -17,6 +17,7 @@
 //   10_implicit_mma.cu     the three passes as products whose patches are fetched where they lie, on tensor cores
 //   11_implicit_wgmma.cu   the same on Hopper's: TMA's im2col mode brings the patches, wgmma multiplies
 //   patches.h, im2col_map.h  what 4, 5, 10 and 11 share: where patches lie, and as the copy engine brings them
+//   statistics.h, statistics.cu  conv2d_statistics: the mean and variance of y with y
 //   conv2d.cu          the catalogue's entries, and the choice
 //
 // This header is what they share.
@@ -128,6 +129,8 @@ void conv2d_implicit_wgmma(const Problem&, void* const* operands, void* workspac
 void conv2d_backward_data_implicit_wgmma(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_backward_filter_implicit_wgmma(const Problem&, void* const* operands, void* workspace, Stream stream);
 int64_t conv2d_backward_filter_implicit_wgmma_workspace(const Problem& problem);
+/// For Needs::takes: bf16, or float32 that may be rounded to TF32.
+bool takes_implicit_mma(const Problem& problem);
 /// For Needs::takes: bf16, groups of 1, channels in eights (TMA's strides), corners and offsets that a map can hold.
 bool takes_implicit_wgmma(const Problem& problem);
 bool takes_backward_data_implicit_wgmma(const Problem& problem);

@@ -105,14 +105,7 @@ constexpr const char* kImplicitWideIdea =
     "Tiles of 64 x 64 read each operand every 64 results; tiles of 128 x 128 half as often, where there are enough.";
 constexpr Needs kImplicit = {.dtypes = 1u << static_cast<unsigned>(DType::f32), .takes = conv2d_implicit_gemm_takes};
 
-/// Tensor cores multiply bfloat16, and float32 as TF32 where the call allows it.
-bool for_tensor_cores(const Problem& problem) {
-  constexpr int64_t kMostPixels = 1 << 30;  // patches.h numbers them by 32 bits
-  const ConvShape z = conv_shape(problem);
-  if (z.pixels_in() >= kMostPixels || z.pixels_out() >= kMostPixels) return false;
-  return problem.dtype == DType::bf16 || problem.extents[Conv2d::tf32] != 0;
-}
-constexpr Needs kMma = {.min_capability = 80, .dtypes = kFloats, .takes = for_tensor_cores, .alignment = 16};
+constexpr Needs kMma = {.min_capability = 80, .dtypes = kFloats, .takes = takes_implicit_mma, .alignment = 16};
 
 /// Hopper's copy engine and tensor cores.
 constexpr Needs for_hopper(bool (*takes)(const Problem&)) {
@@ -192,7 +185,7 @@ constexpr int kFewestForBoxes = 32;
 std::string_view tensor_core_rung(const Problem& problem, int capability, const Needs& hopper, int depth_channels) {
   const ConvShape z = conv_shape(problem);
   // On simt what needs the fewest changes of threads is the fastest.
-  if (capability < 80 || !for_tensor_cores(problem) || conv_flops(problem) < kFewestFlopsForGemm) return {};
+  if (capability < 80 || !takes_implicit_mma(problem) || conv_flops(problem) < kFewestFlopsForGemm) return {};
   if (z.filters() < kFewestInGroup || (z.groups > 1 && z.channels() < kFewestInGroup)) return {};
   const bool wgmma = capability == hopper.exact_capability && problem.dtype == DType::bf16 && hopper.takes(problem);
   return wgmma && depth_channels >= kFewestForBoxes ? "implicit-wgmma" : "implicit-mma";

@@ -139,4 +139,24 @@ void conv2d_backward_filter(const Problem& problem, double* const* operands, dou
   });
 }
 
+void conv2d_statistics(const Problem& problem, double* const* operands, double* const* magnitudes) {
+  double* const convolution[] = {operands[0], operands[1], nullptr, nullptr, nullptr, operands[2]};
+  double* const of_convolution[] = {nullptr, nullptr, nullptr, nullptr, nullptr, magnitudes[2]};
+  conv2d(problem, convolution, of_convolution);
+  const Shape z = shape_of(problem);
+  const std::int64_t pixels = z.n * z.p * z.q;
+  const double *y = operands[2], *magnitude = magnitudes[2], share = 1 / static_cast<double>(pixels);
+  for (std::int64_t k = 0; k < z.k; ++k) {
+    double &mean = operands[3][k] = 0, &var = operands[4][k] = 0;
+    double &of_mean = magnitudes[3][k] = 0, &of_var = magnitudes[4][k] = 0;
+    for (std::int64_t i = k; i < pixels * z.k; i += z.k) mean += y[i] * share, of_mean += magnitude[i] * share;
+    for (std::int64_t i = k; i < pixels * z.k; i += z.k) {
+      const double difference = y[i] - mean;
+      var += difference * difference * share;
+      // An error e in y is one of 2 difference e + e^2 in its square, and at most `magnitude` large.
+      of_var += magnitude[i] * (2 * std::fabs(difference) + magnitude[i]) * share;
+    }
+  }
+}
+
 }  // namespace weft::reference

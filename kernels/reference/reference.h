@@ -9,7 +9,7 @@ namespace weft::reference {
 using Reference = void(const Problem&, double* const* operands, double* const* magnitudes);
 
 Reference gemm;
-Reference im2col, col2im, conv2d, conv2d_backward_data, conv2d_backward_filter;
+Reference im2col, col2im, conv2d, conv2d_backward_data, conv2d_backward_filter, conv2d_statistics;
 Reference bias_add, bias_backward;
 Reference relu, relu_backward, add;
 Reference max_pool, max_pool_backward, avg_pool, avg_pool_backward, global_avg_pool, global_avg_pool_backward;
