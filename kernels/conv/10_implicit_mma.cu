@@ -13,8 +13,8 @@
 namespace weft::WEFT_TARGET {
 namespace {
 
-/// 4 warps, two by two.
-constexpr int kThreads = 128;
+/// 4 warps, two by two; two blocks to an SM leave a thread all of its 255 registers.
+constexpr int kThreads = 128, kBlocksOfSm = 2;
 
 template <class TileA, class TileB>
 constexpr unsigned kSharedBytes = kMmaStages*(TileA::kBytes + TileB::kBytes);
@@ -31,7 +31,7 @@ constexpr unsigned kSharedBytes = kMmaStages*(TileA::kBytes + TileB::kBytes);
 // Forward: rows are pixels of y, columns filters. Backward data: rows are the pixels of dx of one class (patches.h),
 // columns its channels. blockIdx.x: tiles, columns first, which share their patches; y: classes; z: groups.
 template <bool kBackward, class T, int kBlockN, bool kWhole>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksOfSm)
     conv2d_implicit_mma_kernel(ConvShape z, const __grid_constant__ PatchClasses classes, const T* __restrict__ source,
                                const T* __restrict__ weight, ConvEpilogue<T> epilogue, ChunkMoments moments) {
   constexpr int kBlockM = 128, kWarpM = kBlockM / 2, kWarpN = kBlockN / 2;
@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(kThreads)
 // tile's row of patches is one pixel under several taps: both operands are contiguous across the depth, and ldmatrix
 // transposes them.
 template <class T, class Out, int kBlockM, bool kWhole>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksOfSm)
     conv2d_backward_filter_implicit_mma_kernel(ConvShape z, const __grid_constant__ Patches patches,
                                                const T* __restrict__ x, const T* __restrict__ dy,
                                                ConvEpilogue<Out> sums_to, int64_t slice_depth) {

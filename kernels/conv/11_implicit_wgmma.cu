@@ -130,11 +130,13 @@ struct FilterColumns {
 
   __host__ __device__ explicit FilterColumns(const ConvShape& z)
       : taps_s(z.S), channels(z.C), boxes_of_tap((z.C + 63) / 64), boxes(z.R * z.S * boxes_of_tap) {}
+#if WEFT_HAS_HOPPER
   /// dweight's column for number i of a box, or -1 where there is none.
   __device__ __forceinline__ int column(int box, int i) const {
     const int c = box % boxes_of_tap * 64 + i;
     return box < boxes && c < channels ? box / boxes_of_tap * channels + c : -1;
   }
+#endif
 };
 
 // Backward filter. Rows are filters, columns boxes of 64 channels of a tap, the depth is the pixels of y, 64 a step: a

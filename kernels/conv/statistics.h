@@ -65,12 +65,12 @@ __device__ __forceinline__ void gather_fragments(const ChunkMoments& to, int64_t
   }
 }
 
-#if WEFT_HAS_HOPPER
-
 /// Bytes of shared memory that gather_registers needs for each warpgroup.
 constexpr int gather_bytes(int columns) {
   return 2 * 4 * columns * 4;
 }
+
+#if WEFT_HAS_HOPPER
 
 /// The same of a warpgroup's sums as wgmma leaves them (ptx/wgmma.h): each of its four warps has 16 of the 64 rows.
 /// `scratch` is gather_bytes(2 kRegisters) of its own, `barrier` a named barrier of its own.
