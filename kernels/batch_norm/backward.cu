@@ -10,6 +10,7 @@
 // the same kernels: in evaluation 1/rows is put to 0, and invstd comes from the running variance.
 
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/batch_norm/kept.h"
 #include "kernels/catalogue_ops.h"
 #include "kernels/column_sums.h"
 #include "kernels/launch.h"
@@ -21,24 +22,14 @@ namespace {
 using extents::BatchNorm;
 using At = BackwardOperands;
 
-/// mean and invstd as the forward pass saved them, or the running mean and variance.
-struct Statistics {
-  const float* mean;
-  const float* spread;
-  bool spread_is_variance;
-  float eps;
-  float inverse_rows;  ///< 0 in evaluation
-
-  __device__ float invstd(int64_t c) const { return spread_is_variance ? 1 / sqrtf(spread[c] + eps) : spread[c]; }
-};
-
 // Rung 1, thread-per-channel. A thread walks down its column for the two sums and again for dx: coalesced, but there
 // are only C threads.
 template <class T>
 __global__ void batch_norm_backward_thread_per_channel(Gradient<T> gradient, const T* __restrict__ x,
-                                                       const float* __restrict__ weight, Statistics statistics,
-                                                       T* __restrict__ dx, float* __restrict__ dweight,
-                                                       float* __restrict__ dbias, int64_t rows, int64_t C) {
+                                                       const float* __restrict__ weight, ChannelStatistics statistics,
+                                                       float inverse_rows, T* __restrict__ dx,
+                                                       float* __restrict__ dweight, float* __restrict__ dbias,
+                                                       int64_t rows, int64_t C) {
   const int64_t c = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (c >= C) return;
   const float mean = statistics.mean[c], invstd = statistics.invstd(c);
@@ -53,16 +44,17 @@ __global__ void batch_norm_backward_thread_per_channel(Gradient<T> gradient, con
   const float scale = weight[c] * invstd;
   for (int64_t i = c; i < rows * C; i += C) {
     const float xhat = (to_float(x[i]) - mean) * invstd;
-    dx[i] = from_float<T>(scale * (gradient(i) - (sum + xhat * dot) * statistics.inverse_rows));
+    dx[i] = from_float<T>(scale * (gradient(i) - (sum + xhat * dot) * inverse_rows));
   }
 }
 
 // Rung 2, row-chunks. As in the forward pass, the rows are cut into chunks for blocks enough: a block finds the two
 // sums of its chunk, a small kernel adds the chunks in order, and the last one applies them.
 template <class T>
-__global__ void batch_norm_backward_chunk_sums(Gradient<T> gradient, const T* __restrict__ x, Statistics statistics,
-                                               float* __restrict__ partial_sum, float* __restrict__ partial_dot,
-                                               int64_t rows, int64_t C, int64_t rows_in_chunk) {
+__global__ void batch_norm_backward_chunk_sums(Gradient<T> gradient, const T* __restrict__ x,
+                                               ChannelStatistics statistics, float* __restrict__ partial_sum,
+                                               float* __restrict__ partial_dot, int64_t rows, int64_t C,
+                                               int64_t rows_in_chunk) {
   const int64_t c = int64_t{blockIdx.x} * kColumns + threadIdx.x;
   const int64_t begin = blockIdx.y * rows_in_chunk;
   const int64_t end = begin + rows_in_chunk < rows ? begin + rows_in_chunk : rows;
@@ -102,27 +94,27 @@ __global__ void batch_norm_backward_add_chunks(const float* __restrict__ partial
 
 template <class T>
 __global__ void batch_norm_backward_apply(Gradient<T> gradient, const T* __restrict__ x,
-                                          const float* __restrict__ weight, Statistics statistics,
-                                          const float* __restrict__ dweight, const float* __restrict__ dbias,
-                                          T* __restrict__ dx, int64_t rows, int64_t C, int64_t rows_in_chunk) {
+                                          const float* __restrict__ weight, ChannelStatistics statistics,
+                                          float inverse_rows, const float* __restrict__ dweight,
+                                          const float* __restrict__ dbias, T* __restrict__ dx, int64_t rows, int64_t C,
+                                          int64_t rows_in_chunk) {
   const int64_t c = int64_t{blockIdx.x} * kColumns + threadIdx.x;
   if (c >= C) return;
   const int64_t begin = blockIdx.y * rows_in_chunk;
   const int64_t end = begin + rows_in_chunk < rows ? begin + rows_in_chunk : rows;
   const float mean = statistics.mean[c], invstd = statistics.invstd(c), scale = weight[c] * invstd;
-  const float mean_of_dy = dbias[c] * statistics.inverse_rows;
-  const float slope = dweight[c] * statistics.inverse_rows * invstd;
+  const float mean_of_dy = dbias[c] * inverse_rows;
+  const float slope = dweight[c] * inverse_rows * invstd;
   for (int64_t n = begin + threadIdx.y; n < end; n += kRows) {
     const int64_t i = n * C + c;
     dx[i] = from_float<T>(scale * (gradient(i) - mean_of_dy - (to_float(x[i]) - mean) * slope));
   }
 }
 
+/// What the sums over rows are multiplied by in dx: in evaluation mean and invstd do not depend on x.
 template <bool kTrain>
-Statistics statistics_of(const Problem& problem, void* const* operands) {
-  const auto rows = static_cast<float>(problem.extents[BatchNorm::rows]);
-  return {as<const float>(operands[At::mean]), as<const float>(operands[At::spread]), !kTrain,
-          static_cast<float>(problem.scalars[BatchNorm::eps]), kTrain ? 1 / rows : 0};
+float inverse_rows_of(const Problem& problem) {
+  return kTrain ? 1 / static_cast<float>(problem.extents[BatchNorm::rows]) : 0;
 }
 
 template <bool kTrain>
@@ -131,8 +123,8 @@ void launch_thread_per_channel(const Problem& problem, void* const* operands, vo
   with_type(problem.dtype, [&]<class T>() {
     launch(batch_norm_backward_thread_per_channel<T>, {.grid = blocks_for(C, 32), .block = 32, .stream = stream},
            gradient_of<T>(operands), as<const T>(operands[At::x]), as<const float>(operands[At::weight]),
-           statistics_of<kTrain>(problem, operands), as<T>(operands[At::dx]), as<float>(operands[At::dweight]),
-           as<float>(operands[At::dbias]), rows, C);
+           channel_statistics<kTrain>(problem, operands), inverse_rows_of<kTrain>(problem), as<T>(operands[At::dx]),
+           as<float>(operands[At::dweight]), as<float>(operands[At::dbias]), rows, C);
   });
 }
 
@@ -141,7 +133,7 @@ void launch_row_chunks(const Problem& problem, void* const* operands, void* work
   const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   const RowChunks chunks = row_chunks(rows, C);
   const dim3 block(kColumns, kRows);
-  const Statistics statistics = statistics_of<kTrain>(problem, operands);
+  const ChannelStatistics statistics = channel_statistics<kTrain>(problem, operands);
   float* const sums = as<float>(workspace);
   float* const dots = sums + chunks.count * C;
   with_type(problem.dtype, [&]<class T>() {
@@ -152,8 +144,8 @@ void launch_row_chunks(const Problem& problem, void* const* operands, void* work
            dots, as<float>(operands[At::dweight]), as<float>(operands[At::dbias]), chunks.count, C);
     launch(batch_norm_backward_apply<T>, {.grid = chunks.grid, .block = block, .stream = stream},
            gradient_of<T>(operands), as<const T>(operands[At::x]), as<const float>(operands[At::weight]), statistics,
-           as<const float>(operands[At::dweight]), as<const float>(operands[At::dbias]), as<T>(operands[At::dx]), rows,
-           C, chunks.rows_in_chunk);
+           inverse_rows_of<kTrain>(problem), as<const float>(operands[At::dweight]),
+           as<const float>(operands[At::dbias]), as<T>(operands[At::dx]), rows, C, chunks.rows_in_chunk);
   });
 }
 
@@ -175,20 +167,39 @@ constexpr Problem kProblems[] = {
     {{65, 63, 1, 0}, {1e-5, 0.1}, DType::f32, "add"},
     {{129, 5, 1, 1}, {1e-5, 0.1}, DType::f32, "add and relu"},
     {{196, 64}, {1e-5, 0.1}, DType::f32, "resnet18 layer1, 14 x 14"},
+    {{1100, 40, 1, 1}, {1e-5, 0.1}, DType::f32, "blocks of a cluster, and a group of channels that is not full"},
     {{8, 512}, {1e-5, 0.1}, DType::f32, "resnet18 layer4 at 32 px: a pixel of 8 pictures"},
 };
 
-template <bool kTrain>
-constexpr Rung kRungs[] = {
-    {"thread-per-channel",
-     "A thread walks its column twice: the sums, then dx.",
-     {.dtypes = kFloats},
-     launch_thread_per_channel<kTrain>},
-    {"row-chunks",
-     "Many blocks a channel, each with a chunk of rows; the chunks' sums are added in a fixed order.",
-     {.dtypes = kFloats},
-     launch_row_chunks<kTrain>,
-     workspace_bytes},
+constexpr const char* kThreadPerChannelIdea = "A thread walks its column twice: the sums, then dx.";
+constexpr const char* kRowChunksIdea =
+    "Many blocks a channel, each with a chunk of rows; the chunks' sums are added in a fixed order.";
+
+constexpr Rung kTrainRungs[] = {
+    {"thread-per-channel", kThreadPerChannelIdea, {.dtypes = kFloats}, launch_thread_per_channel<true>},
+    {"row-chunks", kRowChunksIdea, {.dtypes = kFloats}, launch_row_chunks<true>, workspace_bytes},
+    {"vectorised",
+     "16 bytes an instruction; the second reading takes dresidual, where it is there, in place of dy and y.",
+     {.dtypes = kFloats, .alignment = 16},
+     batch_norm_train_backward_vectorised,
+     batch_norm_backward_vectorised_workspace},
+    {"kept-by-block",
+     "A block keeps all rows of its channels, dy behind the mask and x, in shared memory: each is read once.",
+     {.min_capability = 80, .dtypes = kFloats, .takes = fits_block<2>, .alignment = 16},
+     batch_norm_train_backward_kept_by_block},
+    {"kept-by-cluster",
+     "The blocks of a cluster keep the rows between them and add their sums through each other's shared memory.",
+     {.exact_capability = 90, .dtypes = kFloats, .takes = fits_cluster<2>, .alignment = 16},
+     batch_norm_train_backward_kept_by_cluster},
+};
+constexpr Rung kEvalRungs[] = {
+    {"thread-per-channel", kThreadPerChannelIdea, {.dtypes = kFloats}, launch_thread_per_channel<false>},
+    {"row-chunks", kRowChunksIdea, {.dtypes = kFloats}, launch_row_chunks<false>, workspace_bytes},
+    {"vectorised",
+     "16 bytes an instruction, and dx, which needs no sums here, in the same reading as they do.",
+     {.dtypes = kFloats, .alignment = 16},
+     batch_norm_eval_backward_vectorised,
+     batch_norm_backward_vectorised_workspace},
 };
 
 template <bool kTrain>
@@ -240,8 +251,9 @@ const Op batch_norm_train_backward = {
     .bytes = bytes,
     .bound = {.c = 4, .terms = terms},
     .problems = kProblems,
-    .rungs = kRungs<true>,
+    .rungs = kTrainRungs,
     .gradient_of = "batch_norm_train",
+    .choose = choose_kept<2>,
 };
 
 const Op batch_norm_eval_backward = {
@@ -259,7 +271,7 @@ const Op batch_norm_eval_backward = {
     .bytes = bytes,
     .bound = {.c = 4, .terms = terms},
     .problems = kProblems,
-    .rungs = kRungs<false>,
+    .rungs = kEvalRungs,
     .gradient_of = "batch_norm_eval",
 };
 

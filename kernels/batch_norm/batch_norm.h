@@ -1,8 +1,19 @@
 #pragma once
 // Batch norm over the rows of x (rows, C), with what may follow it: y = relu?(batch_norm(x) [+ residual]).
 //
-// What the four ops share: the order of their operands, a call with every pointer by its name, the end of the forward
-// pass (the sum and the ReLU), the beginning of the backward pass (the ReLU's mask), and the checks.
+// What the four ops share: the order of their operands, the end of the forward pass (the sum and the ReLU), the
+// beginning of the backward pass (the ReLU's mask), where statistics come from and go to, and the checks. The ladders:
+//
+//   train.cu               batch_norm_train: the op, a thread a channel, and chunks of rows
+//   train_vectorised.cu      16 bytes an instruction, each channel's numbers read once a block
+//   train_kept.cu            x kept on the chip until its statistics are known: by a block, by a cluster
+//   eval.cu                batch_norm_eval, whole
+//   backward.cu            batch_norm_train_backward, batch_norm_eval_backward: the ops and their first two rungs
+//   backward_vectorised.cu   as in the forward pass; in evaluation dx needs no sums, so one reading does
+//   backward_kept.cu         dy and x kept on the chip
+// moments.h: means and variances of parts, merged. channels.h: threads over packs of channels. apply.h: y from known
+// statistics. kept.h: what is kept, and sums over a cluster. The floor of each pass is one reading of every input and
+// one writing of every output; what a rung gains, it gains by reading less often, or with more bytes under way.
 
 #include <span>
 
@@ -67,6 +78,55 @@ Gradient<T> gradient_of(void* const* operands) {
   return {as<const T>(operands[At::dy]), as<const T>(operands[At::y]), as<T>(operands[At::dresidual])};
 }
 
+/// mean and invstd of each channel as the forward pass saved them, or the running mean and variance.
+struct ChannelStatistics {
+  const float* mean;
+  const float* spread;
+  bool spread_is_variance;
+  float eps;
+
+  __device__ float invstd(int64_t c) const { return spread_is_variance ? 1 / sqrtf(spread[c] + eps) : spread[c]; }
+};
+
+/// What the statistics of a batch go to.
+struct BatchStatistics {
+  float* running_mean;
+  float* running_var;
+  float* save_mean;
+  float* save_invstd;
+  float eps, momentum;
+
+  __device__ float invstd(float squares, int64_t rows) const {
+    return 1 / sqrtf(squares / static_cast<float>(rows) + eps);
+  }
+  /// Writes all four of channel c, from its mean and the sum of (x - mean)^2; called once for each channel.
+  __device__ void keep(int64_t c, int64_t rows, float mean, float squares) const {
+    save_mean[c] = mean;
+    save_invstd[c] = invstd(squares, rows);
+    running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean;
+    running_var[c] = (1 - momentum) * running_var[c] + momentum * (squares / static_cast<float>(rows - 1));
+  }
+};
+
+inline BatchStatistics batch_statistics(const Problem& problem, void* const* operands) {
+  using At = TrainOperands;
+  using extents::BatchNorm;
+  return {as<float>(operands[At::running_mean]),
+          as<float>(operands[At::running_var]),
+          as<float>(operands[At::save_mean]),
+          as<float>(operands[At::save_invstd]),
+          static_cast<float>(problem.scalars[BatchNorm::eps]),
+          static_cast<float>(problem.scalars[BatchNorm::momentum])};
+}
+
+/// Of the backward ops' operands.
+template <bool kTrain>
+ChannelStatistics channel_statistics(const Problem& problem, void* const* operands) {
+  using At = BackwardOperands;
+  return {as<const float>(operands[At::mean]), as<const float>(operands[At::spread]), !kTrain,
+          static_cast<float>(problem.scalars[extents::BatchNorm::eps])};
+}
+
 inline constexpr const char* kBatchNormExtents[] = {"rows", "C", "has_residual", "relu"};
 inline constexpr const char* kBatchNormScalars[] = {"eps", "momentum"};
 
@@ -84,5 +144,13 @@ inline double batch_norm_elements(const Problem& p) {
   using extents::BatchNorm;
   return static_cast<double>(p.extents[BatchNorm::rows]) * static_cast<double>(p.extents[BatchNorm::C]);
 }
+
+// Rungs in files of their own. Each takes what a catalogue's launcher takes.
+using Launch = void(const Problem& problem, void* const* operands, void* workspace, Stream stream);
+Launch batch_norm_train_vectorised, batch_norm_train_kept_by_block, batch_norm_train_kept_by_cluster;
+Launch batch_norm_train_backward_vectorised, batch_norm_eval_backward_vectorised;
+Launch batch_norm_train_backward_kept_by_block, batch_norm_train_backward_kept_by_cluster;
+int64_t batch_norm_vectorised_workspace(const Problem& problem);
+int64_t batch_norm_backward_vectorised_workspace(const Problem& problem);
 
 }  // namespace weft::WEFT_TARGET

@@ -7,6 +7,8 @@
 // needs sums over all of x, so x is read once only where a channel's rows can be kept on the chip until they are known.
 
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/batch_norm/kept.h"
+#include "kernels/batch_norm/moments.h"
 #include "kernels/catalogue_ops.h"
 #include "kernels/column_sums.h"
 #include "kernels/launch.h"
@@ -18,24 +20,6 @@ namespace {
 using extents::BatchNorm;
 using At = TrainOperands;
 
-/// What a channel's statistics go to.
-struct Statistics {
-  float* running_mean;
-  float* running_var;
-  float* save_mean;
-  float* save_invstd;
-  float eps, momentum;
-};
-
-__device__ void keep(const Statistics& to, int64_t c, int64_t rows, float mean, float squares) {
-  const float variance = squares / static_cast<float>(rows);
-  const float unbiased = squares / static_cast<float>(rows - 1);
-  to.save_mean[c] = mean;
-  to.save_invstd[c] = 1 / sqrtf(variance + to.eps);
-  to.running_mean[c] = (1 - to.momentum) * to.running_mean[c] + to.momentum * mean;
-  to.running_var[c] = (1 - to.momentum) * to.running_var[c] + to.momentum * unbiased;
-}
-
 // Rung 1, thread-per-channel. The formulas as written: a thread walks down its column for the mean, again for the
 // variance (the sum of x^2 less the square of the sum would need one walk, and lose every digit where the mean is large
 // beside the deviation) and again for y. Requests are whole, for neighbouring threads read neighbouring channels, but C
@@ -43,7 +27,7 @@ __device__ void keep(const Statistics& to, int64_t c, int64_t rows, float mean, 
 template <class T>
 __global__ void batch_norm_thread_per_channel(const T* __restrict__ x, const float* __restrict__ weight,
                                               const float* __restrict__ bias, Finish<T> finish, T* __restrict__ y,
-                                              Statistics statistics, int64_t rows, int64_t C) {
+                                              BatchStatistics statistics, int64_t rows, int64_t C) {
   const int64_t c = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (c >= C) return;
   float sum = 0;
@@ -54,7 +38,7 @@ __global__ void batch_norm_thread_per_channel(const T* __restrict__ x, const flo
     const float difference = to_float(x[n * C + c]) - mean;
     squares += difference * difference;
   }
-  keep(statistics, c, rows, mean, squares);
+  statistics.keep(c, rows, mean, squares);
   const float invstd = statistics.save_invstd[c];
   for (int64_t n = 0; n < rows; ++n)
     y[n * C + c] = finish((to_float(x[n * C + c]) - mean) * invstd * weight[c] + bias[c], n * C + c);
@@ -64,18 +48,6 @@ __global__ void batch_norm_thread_per_channel(const T* __restrict__ x, const flo
 // follow each other: every block finds the moments of its chunk, a small kernel merges the chunks' moments, and the
 // last applies them. The moments of two parts merge without cancellation (Chan, Golub and LeVeque, 1979), so one
 // reading of x gives mean and variance; and since parts merge in a fixed order, the bits are always the same.
-
-/// Of some elements of a channel: how many, their mean, and the sum of (x - mean)^2.
-struct Moments {
-  float count = 0, mean = 0, squares = 0;
-};
-
-__device__ Moments merge(const Moments& a, const Moments& b) {
-  const float count = a.count + b.count;
-  if (count == 0) return a;
-  const float difference = b.mean - a.mean, share = b.count / count;
-  return {count, a.mean + difference * share, a.squares + b.squares + difference * difference * a.count * share};
-}
 
 /// Merges over threadIdx.y; the result is that of the threads with threadIdx.y = 0.
 __device__ Moments merge_over_rows(const Moments& mine) {
@@ -120,13 +92,13 @@ __global__ void batch_norm_chunk_moments(const T* __restrict__ x, Moments* __res
   if (threadIdx.y == 0 && c < C) partial[blockIdx.y * C + c] = mine;
 }
 
-__global__ void batch_norm_merge_chunks(const Moments* __restrict__ partial, Statistics statistics, int64_t chunks,
+__global__ void batch_norm_merge_chunks(const Moments* __restrict__ partial, BatchStatistics statistics, int64_t chunks,
                                         int64_t rows, int64_t C) {
   const int64_t c = int64_t{blockIdx.x} * kColumns + threadIdx.x;
   Moments mine;
   for (int64_t k = threadIdx.y; k < chunks && c < C; k += kRows) mine = merge(mine, partial[k * C + c]);
   mine = merge_over_rows(mine);
-  if (threadIdx.y == 0 && c < C) keep(statistics, c, rows, mine.mean, mine.squares);
+  if (threadIdx.y == 0 && c < C) statistics.keep(c, rows, mine.mean, mine.squares);
 }
 
 // A thread stays in its channel, so it reads the channel's four numbers once.
@@ -144,21 +116,12 @@ __global__ void batch_norm_apply(const T* __restrict__ x, const float* __restric
     y[n * C + c] = finish((to_float(x[n * C + c]) - centre) * scale + shift, n * C + c);
 }
 
-Statistics statistics_of(const Problem& problem, void* const* operands) {
-  return {as<float>(operands[At::running_mean]),
-          as<float>(operands[At::running_var]),
-          as<float>(operands[At::save_mean]),
-          as<float>(operands[At::save_invstd]),
-          static_cast<float>(problem.scalars[BatchNorm::eps]),
-          static_cast<float>(problem.scalars[BatchNorm::momentum])};
-}
-
 void launch_thread_per_channel(const Problem& problem, void* const* operands, void*, Stream stream) {
   const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   with_type(problem.dtype, [&]<class T>() {
     launch(batch_norm_thread_per_channel<T>, {.grid = blocks_for(C, 32), .block = 32, .stream = stream},
            as<const T>(operands[At::x]), as<const float>(operands[At::weight]), as<const float>(operands[At::bias]),
-           finish_of<T>(problem, operands), as<T>(operands[At::y]), statistics_of(problem, operands), rows, C);
+           finish_of<T>(problem, operands), as<T>(operands[At::y]), batch_statistics(problem, operands), rows, C);
   });
 }
 
@@ -170,7 +133,7 @@ void launch_row_chunks(const Problem& problem, void* const* operands, void* work
     launch(batch_norm_chunk_moments<T>, {.grid = chunks.grid, .block = block, .stream = stream},
            as<const T>(operands[At::x]), as<Moments>(workspace), rows, C, chunks.rows_in_chunk);
     launch(batch_norm_merge_chunks, {.grid = blocks_for(C, kColumns), .block = block, .stream = stream},
-           as<const Moments>(workspace), statistics_of(problem, operands), chunks.count, rows, C);
+           as<const Moments>(workspace), batch_statistics(problem, operands), chunks.count, rows, C);
     launch(batch_norm_apply<T>, {.grid = chunks.grid, .block = block, .stream = stream}, as<const T>(operands[At::x]),
            as<const float>(operands[At::weight]), as<const float>(operands[At::bias]),
            as<const float>(operands[At::save_mean]), as<const float>(operands[At::save_invstd]),
@@ -196,6 +159,7 @@ constexpr Problem kProblems[] = {
     {{65, 63, 1, 0}, {1e-5, 0.1}, DType::f32, "add"},
     {{129, 5, 1, 1}, {1e-5, 0.1}, DType::f32, "add and relu"},
     {{196, 64}, {1e-5, 0.1}, DType::f32, "resnet18 layer1, 14 x 14"},
+    {{1100, 40, 1, 1}, {1e-5, 0.1}, DType::f32, "blocks of a cluster, and a group of channels that is not full"},
     {{8, 512}, {1e-5, 0.1}, DType::f32, "resnet18 layer4 at 32 px: a pixel of 8 pictures"},
 };
 constexpr Rung kRungs[] = {
@@ -210,6 +174,19 @@ constexpr Rung kRungs[] = {
      {.dtypes = kFloats},
      launch_row_chunks,
      workspace_bytes},
+    {"vectorised",
+     "16 bytes an instruction, and a channel's numbers once a block instead of once a thread: more bytes under way.",
+     {.dtypes = kFloats, .alignment = 16},
+     batch_norm_train_vectorised,
+     batch_norm_vectorised_workspace},
+    {"kept-by-block",
+     "A block keeps all rows of its channels in shared memory until their statistics are known: x is read once.",
+     {.min_capability = 80, .dtypes = kFloats, .takes = fits_block<1>, .alignment = 16},
+     batch_norm_train_kept_by_block},
+    {"kept-by-cluster",
+     "The blocks of a cluster keep the rows between them and add their sums through each other's shared memory.",
+     {.exact_capability = 90, .dtypes = kFloats, .takes = fits_cluster<1>, .alignment = 16},
+     batch_norm_train_kept_by_cluster},
 };
 
 void check(const Problem& p) {
@@ -256,6 +233,7 @@ const Op batch_norm_train = {
     .bound = {.c = 4, .terms = [](const Problem& p) { return p.extents[BatchNorm::rows]; }},
     .problems = kProblems,
     .rungs = kRungs,
+    .choose = choose_kept<1>,
 };
 
 }  // namespace weft::WEFT_TARGET

@@ -53,6 +53,15 @@ constexpr TrafficCase kCases[] = {
     {"normalize_pixels", {{40000, 3}}},
     {"cross_entropy", {{64, 1000}}},
     {"cross_entropy_backward", {{64, 1000}}},
+    {"batch_norm_train", {{1030, 64}, {1e-5, 0.1}}},
+    {"batch_norm_train", {{1030, 64, 1, 1}, {1e-5, 0.1}}},
+    {"batch_norm_train", {{1030, 63}, {1e-5, 0.1}}},  // no whole packs
+    {"batch_norm_eval", {{1030, 64}, {1e-5}}},
+    {"batch_norm_eval", {{1030, 64, 1, 1}, {1e-5}}},
+    {"batch_norm_train_backward", {{1030, 64}, {1e-5, 0.1}}},
+    {"batch_norm_train_backward", {{1030, 64, 1, 1}, {1e-5, 0.1}}},
+    {"batch_norm_eval_backward", {{1030, 64}, {1e-5, 0.1}}},
+    {"batch_norm_eval_backward", {{1030, 64, 1, 1}, {1e-5, 0.1}}},
 };
 
 struct Counted {

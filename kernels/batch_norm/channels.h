@@ -1,0 +1,110 @@
+#pragma once
+// Threads over packs of channels. A block of kBlock threads lies over (rows, C) as `lanes` threads side by side, a
+// power of two, with kVector channels each, and kBlock / lanes rows below each other. With 8 lanes of 16 bytes a row is
+// a line of 128 bytes, four whole sectors; a channel's own numbers are read once a block, into shared memory. Where C
+// is no multiple of a pack's elements, rows do not begin at multiples of 16 bytes, and kVector is 1.
+
+#include <algorithm>
+
+#include "kernels/element.h"
+#include "kernels/launch_math.h"
+#include "kernels/reduce.h"
+#include "kernels/target.h"
+
+namespace weft::WEFT_TARGET {
+
+inline constexpr int kMostChannels = 64;  // of a block: 8 lanes of 8 bfloat16
+
+/// kVector elements, loaded and stored by one instruction.
+template <class T, int kVector>
+struct alignas(sizeof(T) * kVector) Vector {
+  T values[kVector];
+};
+
+template <int kVector, class T>
+__device__ inline Vector<T, kVector> load_vector(const T* from, int64_t element) {
+  return *reinterpret_cast<const Vector<T, kVector>*>(from + element);
+}
+template <int kVector, class T>
+__device__ inline void store_vector(T* to, int64_t element, const Vector<T, kVector>& values) {
+  *reinterpret_cast<Vector<T, kVector>*>(to + element) = values;
+}
+
+/// Where a thread stands in its block.
+struct Place {
+  int64_t channel;  ///< the first of its kVector
+  int row, rows_at_once;
+  bool inside;  ///< false: its channels lie behind the last
+};
+
+template <int kVector>
+__device__ inline Place place_of_thread(int lanes, int64_t group, int64_t C) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const int64_t channel = (group * lanes + thread % lanes) * kVector;
+  return {channel, thread / lanes, kBlock / lanes, channel < C};
+}
+
+/// Rows of a thread among [begin, end).
+__device__ inline int rows_of_thread(const Place& at, int64_t begin, int64_t end) {
+  if (!at.inside || begin + at.row >= end) return 0;
+  return static_cast<int>((end - begin - at.row - 1) / at.rows_at_once + 1);
+}
+
+/// The sums over the block's rows of kSums values for each of a thread's channels. Thread c, c < lanes kVector, gets
+/// those of the block's channel c. Every thread calls; a barrier has to lie between two calls. The order is fixed.
+template <int kSums, int kVector>
+__device__ inline void sum_over_block_rows(const float (&values)[kSums][kVector], int lanes, float (&sums)[kSums]) {
+  __shared__ float of_warp[kSums][kBlock / 32][kMostChannels];
+  const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
+  for (int s = 0; s < kSums; ++s)
+    for (int v = 0; v < kVector; ++v) {
+      float value = values[s][v];
+      for (int mask = 16; mask >= lanes; mask /= 2) value += __shfl_xor_sync(kWholeWarp, value, mask);
+      if (lane < lanes) of_warp[s][warp][lane * kVector + v] = value;
+    }
+  __syncthreads();
+  for (int s = 0; s < kSums; ++s) {
+    sums[s] = 0;
+    if (static_cast<int>(threadIdx.x) < lanes * kVector)
+      for (int w = 0; w < kBlock / 32; ++w) sums[s] += of_warp[s][w][threadIdx.x];
+  }
+}
+
+/// Lanes that cover `packs` packs of a row, `most` at most, a power of two.
+inline int lanes_for(int64_t packs, int most) {
+  while (most / 2 >= packs) most /= 2;
+  return most;
+}
+
+/// How a grid lies over (rows, C): blocks (group of channels, chunk of rows). A pure function of the shape: the order
+/// of the additions, and so the bits, are the same on every device.
+struct VectorChunks {
+  int lanes;
+  int64_t chunks, rows_in_chunk;
+  dim3 grid;
+};
+
+template <int kVector>
+VectorChunks vector_chunks(int64_t rows, int64_t C) {
+  constexpr int64_t kBlocks = 1024;     // about eight for each SM of an H100
+  constexpr int64_t kFewestRows = 256;  // so that what a block reads and writes for each channel is 1% of what it moves
+  const int64_t packs = C / kVector;
+  const int lanes = lanes_for(packs, kVector == 1 ? 32 : 8);
+  const int64_t groups = ceil_div(packs, lanes);
+  const int64_t wanted = std::clamp<int64_t>(kBlocks / groups, 1, ceil_div(rows, kFewestRows));
+  const int64_t rows_in_chunk = ceil_div(rows, wanted), chunks = ceil_div(rows, rows_in_chunk);
+  return {lanes, chunks, rows_in_chunk, dim3(static_cast<unsigned>(groups), static_cast<unsigned>(chunks))};
+}
+
+/// Calls run<T, kVector>() with the elements of a pack, or 1 where rows are no whole packs.
+template <class Run>
+void with_vector(const Problem& problem, Run&& run) {
+  with_type(problem.dtype, [&]<class T>() {
+    if (problem.extents[extents::BatchNorm::C] % Pack<T>::kSize == 0)
+      run.template operator()<T, Pack<T>::kSize>();
+    else
+      run.template operator()<T, 1>();
+  });
+}
+
+}  // namespace weft::WEFT_TARGET
