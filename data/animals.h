@@ -35,7 +35,10 @@ struct Coat {
   Color at(Point p, float distance, const Color* tint = nullptr) const;
 };
 
-/// What surrounds the animal: meadow, room, blanket or lights out of focus.
+/// What surrounds the animal; `lights` are out of focus.
+enum class Background { meadow, room, blanket, lights };
+void draw_background(Canvas& canvas, Dice& dice, Background background);
+/// Any of them.
 void draw_background(Canvas& canvas, Dice& dice);
 
 /// The animal in its frame: the head is about 2 units wide around (0, 0), the body hangs below it to y = 2.6.

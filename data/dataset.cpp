@@ -4,6 +4,7 @@
 
 #include "data/idx.h"
 #include "data/image_folder.h"
+#include "data/label_list.h"
 
 namespace weft {
 
@@ -20,6 +21,7 @@ LabelledData::LabelledData(std::vector<std::string> classes, Normalization norma
 
 LabelledData open_dataset(const std::string& path, const ImageFolderOptions& options) {
   if (is_idx_folder(path)) return open_idx_folder(path);
+  if (has_label_list(path)) return LabelledPictures(path, options);
   return ImageFolder(path, options);
 }
 

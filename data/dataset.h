@@ -27,8 +27,13 @@ class Dataset {
   virtual ~Dataset();
   virtual int64_t size() const = 0;
   virtual ItemShape shape() const = 0;
-  /// 0 up to the number of classes, for index 0 up to size().
+  /// 0 up to the number of classes, for index 0 up to size(). Where multi_label(): any number, the same for items that
+  /// have the same labels.
   virtual int label(int64_t index) const = 0;
+  /// Whether an item may have several labels, or none. Otherwise it has one class.
+  virtual bool multi_label() const { return false; }
+  /// The classes that an item belongs to, ascending.
+  virtual std::vector<int> labels(int64_t index) const { return {label(index)}; }
   /// What messages call the item: its path, or "file[3]".
   virtual std::string name(int64_t index) const = 0;
   /// Writes the item, shape() floats, ready for the network. What it writes may depend on the index and on what it
@@ -64,7 +69,8 @@ class LabelledData {
 struct ImageFolderOptions;  // data/image_folder.h
 class ImageFolder;
 
-/// Opens a folder as what it holds: IDX files (data/idx.h), else class folders of pictures (data/image_folder.h). The
+/// Opens a folder as what it holds: IDX files (data/idx.h), labels.csv and pictures with several labels each
+/// (data/label_list.h), else class folders of pictures (data/image_folder.h). The
 /// options are for pictures: IDX items keep their size and MNIST's normalisation.
 LabelledData open_dataset(const std::string& path, const ImageFolderOptions& options);
 LabelledData open_dataset(const std::string& path);

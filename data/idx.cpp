@@ -8,6 +8,8 @@
 #include <cstring>
 #include <utility>
 
+#include "data/parallel.h"
+#include "data/sheet.h"
 #include "kernels/error.h"
 
 namespace weft {
@@ -150,6 +152,32 @@ LabelledData open_idx_folder(const fs::path& path) {
   std::vector<std::string> names;
   for (int i = 0; i < classes; ++i) names.push_back(std::to_string(i));
   return LabelledData(std::move(names), mnist_normalization(), train, train, valid);
+}
+
+int64_t unpack_idx_folder(const fs::path& path, const fs::path& folder, int64_t count) {
+  const LabelledData data = open_idx_folder(path);
+  int64_t written = 0;
+  for (const bool train : {true, false}) {
+    const auto part = train ? data.train() : data.valid();
+    const int64_t wanted =
+        count == 0 ? part->size() : std::min(part->size(), train ? count : std::max<int64_t>(1, count / 4));
+    for (const std::string& name : data.classes()) {
+      std::error_code error;
+      const fs::path place = folder / (train ? "train" : "valid") / name;
+      fs::create_directories(place, error);
+      if (error) fail(fmt::format("{}: cannot be made: {}", place.string(), error.message()));
+    }
+    for_each_in_parallel(wanted, [&](int64_t i) {
+      std::vector<float> item(size_t(part->shape().size()));
+      Philox random(0, 0);
+      part->load(i, random, item.data());
+      const fs::path file =
+          folder / (train ? "train" : "valid") / data.classes()[size_t(part->label(i))] / fmt::format("{:05}.png", i);
+      write_png(file.string(), from_floats(item.data(), part->shape(), data.normalization()));
+    });
+    written += wanted;
+  }
+  return written;
 }
 
 }  // namespace weft

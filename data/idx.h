@@ -47,4 +47,10 @@ bool is_idx_folder(const std::filesystem::path& path);
 /// MNIST's mean and deviation. Throws Error if a file is missing or the parts do not fit.
 LabelledData open_idx_folder(const std::filesystem::path& path);
 
+/// Writes the digits of an IDX folder as PNGs, FOLDER/train/LABEL/00000.png and so on, FOLDER/valid/ likewise: a
+/// data set of class folders. `count` training items are taken from the beginning, and a quarter as many for
+/// validation; 0: all. Returns how many pictures were written. Throws Error as open_idx_folder(), and where it cannot
+/// be written.
+int64_t unpack_idx_folder(const std::filesystem::path& path, const std::filesystem::path& folder, int64_t count = 0);
+
 }  // namespace weft

@@ -4,12 +4,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstdio>
 #include <set>
 #include <system_error>
 #include <utility>
 
+#include "data/folder_parts.h"
 #include "data/parallel.h"
 #include "kernels/error.h"
 
@@ -18,8 +17,6 @@ namespace weft {
 namespace fs = std::filesystem;
 
 namespace {
-
-constexpr int kMostWarnings = 10;
 
 bool is_hidden(const fs::path& path) {
   return path.filename().string().starts_with('.');
@@ -110,51 +107,21 @@ std::vector<Sample> samples_of(const Scan& scan) {
   return samples;
 }
 
-// Moves `fraction` of each class, rounded, to the validation part: the files whose Philox numbers, keyed by seed and
-// path below DATA, are lowest. So the choice does not move when the folder does, and little when a file is added.
+// Moves `fraction` of each class to the validation part.
 void split(const Scan& scan, const fs::path& root, const ImageFolderOptions& options, std::vector<Sample>& train,
            std::vector<Sample>& valid) {
-  double fraction = options.valid_fraction;
   for (size_t label = 0; label < scan.files.size(); ++label) {
     const std::vector<std::string>& files = scan.files[label];
     if (files.empty()) continue;
-    std::vector<std::pair<uint64_t, size_t>> keys;
-    for (size_t i = 0; i < files.size(); ++i) {
-      std::string below = fs::path(files[i]).lexically_relative(root).generic_string();
-      auto numbers = philox4x32_10(options.seed, subsequence_of(below.c_str()), 0);
-      keys.emplace_back(uint64_t(numbers[0]) << 32 | numbers[1], i);
+    if (options.valid_fraction > 0 && options.valid_fraction < 1 && files.size() < 2) {
+      fail(fmt::format("{}: one usable picture cannot be split into training and validation; at least 2 are needed",
+                       (root / scan.classes[label]).string()));
     }
-    std::sort(keys.begin(), keys.end());
-    size_t count = size_t(std::lround(fraction * double(files.size())));
-    if (fraction > 0 && fraction < 1) {
-      if (files.size() < 2) {
-        fail(fmt::format("{}: one usable picture cannot be split into training and validation; at least 2 are needed",
-                         (root / scan.classes[label]).string()));
-      }
-      count = std::clamp<size_t>(count, 1, files.size() - 1);
-    }
-    std::set<size_t> chosen;
-    for (size_t i = 0; i < count; ++i) chosen.insert(keys[i].second);
+    const std::vector<size_t> list = chosen_for_validation(files, root, options);
+    const std::set<size_t> chosen(list.begin(), list.end());
     for (size_t i = 0; i < files.size(); ++i) {
       (chosen.contains(i) ? valid : train).push_back({files[i], int(label)});
     }
-  }
-}
-
-void warn(const ImageFolderOptions& options, const std::string& line) {
-  if (options.warn) {
-    options.warn(line);
-  } else {
-    std::fprintf(stderr, "%s\n", line.c_str());
-  }
-}
-
-void warn_of_unusable(const ImageFolderOptions& options, const fs::path& path,
-                      const std::vector<std::string>& reasons) {
-  for (size_t i = 0; i < reasons.size() && i < kMostWarnings; ++i) warn(options, "warning: left out: " + reasons[i]);
-  if (reasons.size() > kMostWarnings) {
-    warn(options, fmt::format("warning: left out {} files of {} in all; the first {} are named above", reasons.size(),
-                              path.string(), kMostWarnings));
   }
 }
 
@@ -201,10 +168,7 @@ std::vector<std::string> list_files(const fs::path& path) {
 
 ImageFolder::ImageFolder(const fs::path& path, ImageFolderOptions options) {
   check_folder(path);
-  if (options.size < 1) fail(fmt::format("a picture size of {} pixels; at least 1 is needed", options.size));
-  if (!(options.valid_fraction >= 0 && options.valid_fraction <= 1)) {
-    fail(fmt::format("a validation fraction of {}; it lies between 0 and 1", options.valid_fraction));
-  }
+  check_options(options);
   std::error_code ignored;
   fs::path train_path = path / "train", valid_path = path / "valid";
   if (!fs::is_directory(valid_path, ignored) && fs::is_directory(path / "val", ignored)) valid_path = path / "val";

@@ -103,17 +103,21 @@ void blur(Canvas& canvas, float amount) {
 }  // namespace
 
 void draw_background(Canvas& canvas, Dice& dice) {
-  switch (dice.below(4)) {
-    case 0:
+  draw_background(canvas, dice, Background(dice.below(4)));
+}
+
+void draw_background(Canvas& canvas, Dice& dice, Background background) {
+  switch (background) {
+    case Background::meadow:
       draw_meadow(canvas, dice);
       break;
-    case 1:
+    case Background::room:
       draw_room(canvas, dice);
       break;
-    case 2:
+    case Background::blanket:
       draw_blanket(canvas, dice);
       break;
-    default:
+    case Background::lights:
       draw_lights(canvas, dice);
       break;
   }

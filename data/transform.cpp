@@ -16,10 +16,6 @@ int round_half_even(double x) {
   return int(std::nearbyint(x));
 }
 
-double uniform(Philox& random, double low, double high) {
-  return low + (high - low) * (double(random.next()) * 0x1p-32);
-}
-
 void check_size(int size, const char* name) {
   if (size < 1) fail(fmt::format("{}: a size of {} pixels; at least 1 is needed", name, size));
 }
@@ -40,6 +36,29 @@ void mirror(Image& image) {
   }
 }
 
+// Counter-clockwise.
+Image turned(Image image, int quarters) {
+  if (quarters == 0) return image;
+  bool sideways = quarters % 2 == 1;
+  Image result(sideways ? image.height : image.width, sideways ? image.width : image.height);
+  int w = image.width, h = image.height;
+  for (int y = 0; y < result.height; ++y) {
+    uint8_t* to = result.row(y);
+    for (int x = 0; x < result.width; ++x, to += 3) {
+      const uint8_t* from = quarters == 1   ? image.row(x) + 3 * (w - 1 - y)
+                            : quarters == 2 ? image.row(h - 1 - y) + 3 * (w - 1 - x)
+                                            : image.row(h - 1 - x) + 3 * y;
+      std::copy(from, from + 3, to);
+    }
+  }
+  return result;
+}
+
+Image mirrored_and_turned(Image image, const Placement& placement) {
+  if (placement.flipped) mirror(image);
+  return turned(std::move(image), placement.turns);
+}
+
 // The part of a placement after its source has been cut out: `cut` is that source, or (float box) a part of `cut` is.
 Image render_cut(const ImageView& cut, FloatBox box, const Placement& placement) {
   const Box& window = placement.window;
@@ -58,8 +77,7 @@ Image render_cut(const ImageView& cut, FloatBox box, const Placement& placement)
       }
     }
   }
-  if (placement.flipped) mirror(image);
-  return image;
+  return mirrored_and_turned(std::move(image), placement);
 }
 
 FloatBox whole_box(const ImageView& view) {
@@ -68,26 +86,83 @@ FloatBox whole_box(const ImageView& view) {
 
 }  // namespace
 
+double uniform(Philox& random, double low, double high) {
+  return low + (high - low) * (double(random.next()) * 0x1p-32);
+}
+
 Philox item_random(uint64_t seed, int64_t epoch, int64_t index) {
   static const uint64_t base = subsequence_of("data.item");
   return Philox(seed, base + (uint64_t(epoch) << 40) + uint64_t(index));
 }
 
 Placement Placement::whole(int width, int height) {
-  return {{0, 0, width, height}, width, height, {0, 0, width, height}, false};
+  Placement placement;
+  placement.source = placement.window = {0, 0, width, height};
+  placement.width = width;
+  placement.height = height;
+  return placement;
+}
+
+Placement Placement::warped(const Affine& to_picture, Size size) {
+  Placement placement = whole(size.width, size.height);
+  placement.warp = to_picture;
+  return placement;
 }
 
 bool Placement::is_whole() const {
   return source.x == 0 && source.y == 0 && width == source.width && height == source.height &&
-         window == Box{0, 0, width, height};
+         window == Box{0, 0, width, height} && turns == 0 && !warp;
+}
+
+bool Placement::inside() const {
+  return window.x >= 0 && window.y >= 0 && window.x + window.width <= width && window.y + window.height <= height;
+}
+
+Size Placement::output() const {
+  return turns % 2 == 0 ? Size{window.width, window.height} : Size{window.height, window.width};
+}
+
+Affine Placement::to_picture() const {
+  double w = window.width, h = window.height;
+  // Step by step back from the output: before the turns, before the mirror, in the picture.
+  Affine unturned = turns == 0   ? Affine{}
+                    : turns == 1 ? Affine{0, -1, w, 1, 0, 0}
+                    : turns == 2 ? Affine{-1, 0, w, 0, -1, h}
+                                 : Affine{0, 1, 0, -1, 0, h};
+  Affine unmirrored = flipped ? Affine{-1, 0, w, 0, 1, 0} : Affine{};
+  double across = double(source.width) / width, down = double(source.height) / height;
+  Affine shown = warp ? *warp : Affine{across, 0, source.x + across * window.x, 0, down, source.y + down * window.y};
+  return shown.after(unmirrored).after(unturned);
+}
+
+void Placement::flip() {
+  flipped = !flipped;
+  turns = (4 - turns) % 4;  // a mirror behind a turn is a turn the other way behind the mirror
+}
+
+void Placement::turn(int quarters) {
+  turns = (turns + quarters) % 4;
 }
 
 Image render(const ImageView& picture, const Placement& placement) {
+  if (placement.warp) {
+    Box all{0, 0, picture.width, picture.height};
+    return mirrored_and_turned(warp(picture, all, picture.width, picture.height, *placement.warp,
+                                    placement.window.width, placement.window.height),
+                               placement);
+  }
   ImageView cut = picture.crop(placement.source);
   return render_cut(cut, whole_box(cut), placement);
 }
 
 Image render(ImageReader& reader, const Placement& placement, bool fast) {
+  if (placement.warp) {
+    int width = reader.width(), height = reader.height();
+    Box needed = warp_source(*placement.warp, placement.window.width, placement.window.height, width, height);
+    return mirrored_and_turned(warp(reader.read(needed), needed, width, height, *placement.warp, placement.window.width,
+                                    placement.window.height),
+                               placement);
+  }
   const Box& source = placement.source;
   int reduce = 1;
   if (fast && reader.can_reduce()) {
@@ -131,7 +206,7 @@ CenterCrop::CenterCrop(int size) : size_(size) {
 
 bool CenterCrop::place(Placement& placement, Philox&) const {
   Box& window = placement.window;
-  if (placement.flipped) return false;  // rounding half to even is not symmetric
+  if (placement.flipped || placement.turns != 0 || placement.warp) return false;  // half to even is not symmetric
   window = {window.x + middle(window.width, size_), window.y + middle(window.height, size_), size_, size_};
   return true;
 }
@@ -178,7 +253,7 @@ HorizontalFlip::HorizontalFlip(double probability) : probability_(probability) {
 }
 
 bool HorizontalFlip::place(Placement& placement, Philox& random) const {
-  placement.flipped ^= uniform(random, 0, 1) < probability_;
+  if (uniform(random, 0, 1) < probability_) placement.flip();
   return true;
 }
 

@@ -6,10 +6,12 @@
 // anything is decoded, so that a random crop decodes no more than the crop and resizes straight into the output.
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "data/image.h"
 #include "data/resize.h"
+#include "data/warp.h"
 #include "kernels/philox.h"
 
 namespace weft {
@@ -17,20 +19,37 @@ namespace weft {
 /// The random numbers of one item: they depend on the seed, the epoch and the item's index, and on nothing else (not
 /// on the thread, the batch or the machine). `epoch` is below 2^24, `index` below 2^40.
 Philox item_random(uint64_t seed, int64_t epoch, int64_t index);
+/// Uniform in [low, high), 32 bits of it.
+double uniform(Philox& random, double low, double high);
 
 /// Which pixels of a picture to show: `source` of it, resized to width x height, of that the part inside `window`
-/// (black where the window reaches outside), mirrored left to right if `flipped`.
+/// (black where the window reaches outside), mirrored left to right if `flipped`, then turned counter-clockwise by
+/// `turns` quarters. With `warp` the pixels come from where it says instead (warp.h), and of `window` only the size
+/// counts.
 struct Placement {
   Box source;
   int width = 0;
   int height = 0;
   Box window;
   bool flipped = false;
+  int turns = 0;
+  std::optional<Affine> warp;
 
   /// The whole picture as it is.
   static Placement whole(int width, int height);
+  /// An output of `size` whose point (u, v) shows the picture's point to_picture(u, v).
+  static Placement warped(const Affine& to_picture, Size size);
   /// Whether nothing but `flipped` has been chosen yet.
   bool is_whole() const;
+  /// Whether the window lies inside the resized picture: no black frame.
+  bool inside() const;
+  /// What it gives: width and height after the turns.
+  Size output() const;
+  /// From a point of the output to the picture's point shown there.
+  Affine to_picture() const;
+  /// Mirrors left to right what is shown so far; turns it counter-clockwise by quarters.
+  void flip();
+  void turn(int quarters);
 
   bool operator==(const Placement&) const = default;
 };
@@ -38,7 +57,7 @@ struct Placement {
 /// The picture that a placement describes.
 Image render(const ImageView& picture, const Placement& placement);
 /// The same, decoding no more than needed. `fast` lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size where at least
-/// twice the output's size is left; the values then differ a little from Pillow's.
+/// twice the output's size is left; the values then differ a little from Pillow's. A warp is always exact.
 Image render(ImageReader& reader, const Placement& placement, bool fast = false);
 
 /// One step on a picture. Must not change itself while it works: one object serves all decoding threads.

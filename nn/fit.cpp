@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/error.h"
+#include "nn/predictions.h"
 
 namespace weft {
 namespace {
@@ -172,11 +173,12 @@ bool Fit::train_epoch() {
   return !Learner::stop_requested();
 }
 
-StepResult Fit::step(const Fed& fed) {
+StepResult Fit::step(Fed& fed) {
   Position& p = s_.position;
   Executor& executor = s_.trainer->at(fed.count());
+  const Tensor labels = s_.training_labels(fed, epochs_before() + p.epoch);
   executor.set_input(batches_->input(), fed.x);
-  executor.set_input("labels", fed.labels);
+  executor.set_input("labels", labels);
   executor.run(static_cast<std::uint64_t>(p.total_step));
   StepResult result;
   result.loss = executor.output("loss").values<float>()[0];
@@ -218,9 +220,9 @@ Executors& Fit::validator(std::int64_t batch) {
 }
 
 /// Nothing where stop was requested.
-std::optional<Evaluation> Fit::validate() {
+std::optional<Evaluation> Fit::validate(bool stoppable) {
   const BatchesOptions sizes = s_.batches_options(s_.valid->size(), false);
-  return s_.score(validator(sizes.batch), *valid_batches_, sizes.batch, nullptr, true);
+  return s_.score(validator(sizes.batch), *valid_batches_, sizes.batch, *s_.valid, !s_.options.run.empty(), stoppable);
 }
 
 /// Validates, and does what comes of it. False where stop was requested.
@@ -228,7 +230,7 @@ bool Fit::end_epoch() {
   check_numbers();
   const auto& callbacks = s_.callbacks;
   for (const auto& callback : callbacks) callback->before_validation(*training_);
-  const std::optional<Evaluation> evaluation = validate();
+  std::optional<Evaluation> evaluation = validate(true);
   EpochResult row;
   if (evaluation) {
     row = row_of_epoch(*evaluation);
@@ -244,6 +246,7 @@ bool Fit::end_epoch() {
   p.pictures = 0;
   for (const auto& callback : callbacks) callback->on_epoch(row);
   if (s_.options.run.empty()) return true;
+  predictions_ = std::move(evaluation->predictions);
   save_log(s_.options.run, p.rows);
   // The last epoch ends with the model itself.
   if (p.epoch < epochs_ && !training_->stops()) write_checkpoint();
@@ -288,6 +291,7 @@ std::vector<EpochResult> Fit::finish() {
   s_.update_model();
   if (!s_.options.run.empty()) {
     save_run(s_.options.run, s_.run_config(), s_.model);
+    write_predictions();
     save_log(s_.options.run, p.rows);
     std::error_code ignored;
     std::filesystem::remove(s_.options.run / kCheckpointFile, ignored);
@@ -295,6 +299,16 @@ std::vector<EpochResult> Fit::finish() {
       if (cache) cache->discard();
   }
   return rows_of(ordinal_);
+}
+
+/// RUN/predictions.json, of the model that is saved: a callback with a state of its own, such as the best weights or
+/// their average, may have put other numbers in place since the last validation.
+void Fit::write_predictions() {
+  const auto& callbacks = s_.callbacks;
+  const bool moved = std::any_of(callbacks.begin(), callbacks.end(), [](const auto& c) { return !c->name().empty(); });
+  if ((moved || predictions_.empty()) && valid_batches_) predictions_ = validate(false)->predictions;
+  save_predictions(s_.options.run / kPredictionsFile,
+                   {s_.model.classes(), s_.multi_label(), s_.options.threshold, std::move(predictions_)});
 }
 
 std::vector<EpochResult> Learner::fit(double lr, int epochs, const FitOptions& options) {

@@ -47,8 +47,9 @@ class Fit {
   void say_what_differs();
   void make_batches();
   bool train_epoch();
-  StepResult step(const Fed& fed);
-  std::optional<Evaluation> validate();
+  StepResult step(Fed& fed);
+  std::optional<Evaluation> validate(bool stoppable);
+  void write_predictions();
   Executors& validator(std::int64_t batch);
   bool end_epoch();
   EpochResult row_of_epoch(const Evaluation& evaluation) const;
@@ -63,8 +64,9 @@ class Fit {
   Schedule schedule_;
   std::unique_ptr<Sgd> sgd_;
   std::unique_ptr<Batches> batches_, valid_batches_;
-  std::int64_t steps_ = 0;  // in an epoch
-  std::string trunk_;       // the frozen trunk's fingerprint
+  std::int64_t steps_ = 0;               // in an epoch
+  std::string trunk_;                    // the frozen trunk's fingerprint
+  std::vector<Prediction> predictions_;  // of the last validation
   std::optional<Training> training_;
   std::map<std::string, CallbackState> remembered_;  // from the checkpoint, until the callbacks took it
   std::int64_t steps_since_checkpoint_ = 0;

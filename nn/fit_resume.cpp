@@ -52,6 +52,9 @@ std::map<std::string, std::string> Fit::settings() const {
                      : o.freeze_to.empty() ? "off"
                                            : "up to " + o.freeze_to},
           {"batch norm", o.fixed_batch_norm ? "fixed" : "trained"},
+          {"label smoothing", fmt::format("{}", o.targets.label_smoothing)},
+          {"class weights", fmt::format("{}", fmt::join(o.targets.class_weights, ", "))},
+          {"mixup", fmt::format("{}", o.mixup)},
           {"callbacks", callback_settings()},
           {"math", o.math == Math::fast ? "fast" : "strict"},
           {"architecture", s_.model.arch()},

@@ -23,6 +23,8 @@ void check(const Model& model, const Dataset* train, const Dataset& valid, const
   }
   if (train && train->shape() != valid.shape())
     fail("training and validation pictures differ in size, and the model sees both");
+  if (train && train->multi_label() != valid.multi_label())
+    fail("of training and validation pictures only one part has several labels each");
   if (train && options.freeze && train->augmented())
     fail(
         "with a frozen trunk each picture's features are computed once and kept, so training pictures cannot be "
@@ -52,6 +54,7 @@ Learner::State::State(Model model_, std::shared_ptr<const Dataset> train_, std::
   augmented = train;
   if (train && !train->augmented()) plain = train;
   check(model, train.get(), *valid, options);
+  if (valid->multi_label()) options.targets.multi_label = true;
   const ItemShape shape = valid->shape();
   model.set_size(shape.height, shape.width);
   device = make_device(options.device, {.threads = options.threads});
@@ -94,13 +97,30 @@ std::function<int(const std::string&)> Learner::State::group_of() const {
   return options.group_of || groups == 1 ? options.group_of : layer_groups(model, groups);
 }
 
+bool Learner::State::soft_labels() const {
+  return multi_label() || options.targets.label_smoothing > 0 || !options.targets.class_weights.empty() ||
+         options.mixup > 0;
+}
+
+Tensor Learner::State::training_labels(Fed& fed, std::int64_t epoch) {
+  if (!soft_labels()) return fed.labels;
+  std::vector<std::vector<int>> labels;
+  for (const std::int64_t index : fed.indices) labels.push_back(train->labels(index));
+  const auto classes = static_cast<std::int64_t>(model.classes().size());
+  if (!(options.mixup > 0)) return targets_of(labels, classes, options.targets);
+  const Mixture mixture = draw_mixture(options.mixup, options.seed, epoch, fed.number, fed.count());
+  mix_rows(fed.x.values<float>().data(), fed.x.shape().elements() / fed.count(), mixture, mixup_scratch);
+  return targets_of(labels, classes, options.targets, &mixture);
+}
+
 GraphOptions Learner::State::graph_options(std::int64_t batch, bool training) const {
   GraphOptions result;
   result.batch = batch;
   result.height = valid->shape().height;
   result.width = valid->shape().width;
   result.training = training;
-  result.loss = options.loss;
+  result.soft_labels = training && soft_labels();
+  result.loss = !options.loss && multi_label() ? binary_cross_entropy_loss() : options.loss;
   result.fixed_batch_norm = options.fixed_batch_norm;
   if (options.freeze) {
     result.frozen = [this](const std::string& name) { return !model.in_head(name); };
@@ -155,12 +175,12 @@ Executors& Learner::State::evaluator_for(std::int64_t batch) {
 }
 
 std::optional<Evaluation> Learner::State::score(Executors& executors, Batches& batches, std::int64_t batch,
-                                                const Dataset* names, bool stoppable) {
+                                                const Dataset& data, bool keep, bool stoppable, std::int64_t epoch) {
   const auto classes = static_cast<std::int64_t>(model.classes().size());
-  Scores scores(classes);
+  Scores scores(classes, multi_label(), options.threshold);
   double own_loss = 0;
   Fed fed;
-  batches.start(0, 0);
+  batches.start(epoch, 0);
   while (batches.next(fed)) {
     if (stoppable && stop_requested()) return std::nullopt;
     Executor& executor = executors.at(batch);
@@ -169,20 +189,29 @@ std::optional<Evaluation> Learner::State::score(Executors& executors, Batches& b
     const Tensor logits = executor.output("logits");
     const std::span<const std::int32_t> labels = std::as_const(fed.labels).values<std::int32_t>();
     const float* row = logits.values<float>().data();
+    std::vector<std::vector<int>> sets;  // of labels, with several a picture
     for (std::int64_t i = 0; i < fed.count(); ++i, row += classes) {
       const std::span<const float> of_picture(row, static_cast<std::size_t>(classes));
       const auto at = static_cast<std::size_t>(i);
-      if (names) {
-        scores.add(of_picture, labels[at], names->name(fed.indices[at]));
+      if (multi_label()) {
+        sets.push_back(data.labels(fed.indices[at]));
+        if (keep) {
+          scores.add(of_picture, sets.back(), data.name(fed.indices[at]));
+        } else {
+          scores.add(of_picture, sets.back());
+        }
+      } else if (keep) {
+        scores.add(of_picture, labels[at], data.name(fed.indices[at]));
       } else {
         scores.add(of_picture, labels[at]);
       }
     }
     if (!options.loss) continue;
     if (!loss) {
-      const auto graph = [this, classes](std::int64_t n) {
+      const auto graph = [this, classes, soft = soft_labels()](std::int64_t n) {
         Graph result;
-        const ValueId x = result.input("logits", {n, classes}), labels = result.input("labels", {n}, DType::i32);
+        const ValueId x = result.input("logits", {n, classes});
+        const ValueId labels = soft ? result.input("labels", {n, classes}) : result.input("labels", {n}, DType::i32);
         result.mark_output(options.loss(result, x, labels), "loss");
         return result;
       };
@@ -193,18 +222,24 @@ std::optional<Evaluation> Learner::State::score(Executors& executors, Batches& b
     Executor& judge = loss->at(fed.count());
     const std::span<const float> kept(logits.values<float>().data(), static_cast<std::size_t>(fed.count() * classes));
     judge.set_input("logits", Tensor::from<float>({fed.count(), classes}, kept));
-    judge.set_input("labels", fed.labels);
+    if (soft_labels()) {  // as in training, but plain: neither smoothed nor weighed nor mixed
+      if (!multi_label())
+        for (const std::int32_t label : labels) sets.push_back({label});
+      judge.set_input("labels", targets_of(sets, classes, {.multi_label = multi_label()}));
+    } else {
+      judge.set_input("labels", fed.labels);
+    }
     judge.run();
     own_loss += judge.output("loss").values<float>()[0] * static_cast<double>(fed.count());
   }
   return scores.result(options.loss ? &own_loss : nullptr);
 }
 
-Evaluation Learner::State::evaluate(const Dataset& data, bool keep) {
+Evaluation Learner::State::evaluate(const Dataset& data, bool keep, std::int64_t epoch) {
   if (data.shape() != valid->shape()) fail("these pictures are of another size than the model was prepared for");
   const BatchesOptions sizes = batches_options(data.size(), false);
   PictureBatches batches(borrowed(data), sizes);
-  return *score(evaluator_for(sizes.batch), batches, sizes.batch, keep ? &data : nullptr, false);
+  return *score(evaluator_for(sizes.batch), batches, sizes.batch, data, keep, false, epoch);
 }
 
 RunConfig Learner::State::run_config() const {
@@ -220,6 +255,8 @@ RunConfig Learner::State::run_config() const {
   config.options = options.options;
   config.fits = position.fits;
   config.steps = position.total_step;
+  config.multi_label = multi_label();
+  config.threshold = options.threshold;
   return config;
 }
 
@@ -258,9 +295,57 @@ Evaluation Learner::validate() {
   return state_->evaluate(*state_->valid, true);
 }
 
+namespace {
+
+void forget_labels(std::vector<Prediction>& predictions) {
+  for (Prediction& prediction : predictions) {
+    prediction.label = -1;
+    prediction.labels.clear();
+  }
+}
+
+}  // namespace
+
+Evaluation Learner::evaluate(const Dataset& data, const Dataset& augmented, int versions) {
+  if (versions < 1) return evaluate(data);
+  if (augmented.size() != data.size()) fail("the augmented pictures are not those to evaluate: their number differs");
+  struct Sum {
+    std::vector<double> probabilities;
+    double weight = 0;
+  };
+  std::map<std::string, Sum> sums;
+  const auto add = [&sums](const std::vector<Prediction>& predictions, double weight) {
+    for (const Prediction& prediction : predictions) {
+      Sum& sum = sums[prediction.path];
+      sum.probabilities.resize(prediction.probabilities.size());
+      for (std::size_t c = 0; c < sum.probabilities.size(); ++c)
+        sum.probabilities[c] += weight * prediction.probabilities[c];
+      sum.weight += weight;
+    }
+  };
+  std::vector<Prediction> plain = evaluate(data).predictions;
+  add(plain, (versions + 3) / 4);
+  for (int version = 0; version < versions; ++version) add(state_->evaluate(augmented, true, version).predictions, 1);
+  Scores scores(static_cast<std::int64_t>(state_->model.classes().size()), state_->multi_label(),
+                state_->options.threshold);
+  for (Prediction& prediction : plain) {
+    const Sum& sum = sums[prediction.path];
+    for (std::size_t c = 0; c < sum.probabilities.size(); ++c)
+      prediction.probabilities[c] = static_cast<float>(sum.probabilities[c] / sum.weight);
+    scores.add(std::move(prediction));
+  }
+  return scores.result();
+}
+
+std::vector<Prediction> Learner::predict(const Dataset& data, const Dataset& augmented, int versions) {
+  std::vector<Prediction> predictions = evaluate(data, augmented, versions).predictions;
+  forget_labels(predictions);
+  return predictions;
+}
+
 std::vector<Prediction> Learner::predict(const Dataset& data) {
   std::vector<Prediction> predictions = state_->evaluate(data, true).predictions;
-  for (Prediction& prediction : predictions) prediction.label = -1;
+  forget_labels(predictions);
   return predictions;
 }
 

@@ -15,6 +15,7 @@
 #include "data/image_folder.h"
 #include "nn/callback.h"
 #include "nn/checkpoint.h"
+#include "nn/losses.h"
 #include "nn/model.h"
 #include "nn/run.h"
 #include "nn/scores.h"
@@ -47,7 +48,14 @@ struct LearnerOptions {
   std::string policy = "constant";
   PolicyOptions policy_options = {};
   Schedule schedule = nullptr;  ///< a schedule of one's own; empty: `policy`
-  Loss loss = nullptr;          ///< a loss of one's own, a mean over the batch; empty: cross-entropy
+  /// A loss of one's own, a mean over the batch; empty: cross-entropy, and with several labels a picture its binary
+  /// form. Where `targets` or `mixup` ask for more than plain labels, it gets shares (N, classes).
+  Loss loss = nullptr;
+  /// Label smoothing and class weights (nn/losses.h), in training alone: what validation measures stays comparable.
+  /// Data that has several labels a picture says so by itself.
+  TargetOptions targets = {};
+  double mixup = 0;        ///< alpha of data/mixup.h; 0: none. With `freeze` features are blended
+  double threshold = 0.5;  ///< above which a label is said of a picture, where it may have several
   Math math = Math::fast;
   bool tune = false;
   std::string plan = {};           ///< the plan of a former run
@@ -104,6 +112,11 @@ class Learner {
   Evaluation evaluate(const Dataset& data);
   Evaluation validate();
   std::vector<Prediction> predict(const Dataset& data);
+  /// Test-time augmentation: probabilities are the mean over `data` and `versions` epochs of `augmented`, the same
+  /// pictures through a random transform (ImageFolderOptions::train_transform). As in fast.ai's TTA the plain picture
+  /// counts once for every four versions, rounded up.
+  Evaluation evaluate(const Dataset& data, const Dataset& augmented, int versions);
+  std::vector<Prediction> predict(const Dataset& data, const Dataset& augmented, int versions);
 
   Learner& add(std::shared_ptr<Callback> callback);
   /// With the numbers it has now; what is changed in it counts from the next call on.

@@ -33,6 +33,7 @@ struct Learner::State {
   /// The loss alone, where it is not cross-entropy.
   std::unique_ptr<Executors> loss;
   std::unique_ptr<FeatureCache> train_features, valid_features;
+  std::vector<float> mixup_scratch;
   std::string features_of;  ///< fingerprint of the trunk that computed them
   int groups = 1;           ///< of parameters, in the trainer's store
   Position position;
@@ -47,6 +48,12 @@ struct Learner::State {
   /// What trains is made anew, in this many parameter groups.
   void set_groups(int count);
   std::function<int(const std::string&)> group_of() const;
+  /// Whether a picture may have several labels.
+  bool multi_label() const { return options.targets.multi_label; }
+  /// Whether training is given shares of each class rather than labels.
+  bool soft_labels() const;
+  /// A training batch's "labels" as the graph takes them. With mixup, what is blended is `fed` itself.
+  Tensor training_labels(Fed& fed, std::int64_t epoch);
   GraphOptions graph_options(std::int64_t batch, bool training) const;
   CompileOptions compile_options() const;
   BatchesOptions batches_options(std::int64_t size, bool training) const;
@@ -57,10 +64,11 @@ struct Learner::State {
   void update_model();
   /// The whole model's evaluator for batches of this size, with the numbers of now.
   Executors& evaluator_for(std::int64_t batch);
-  /// Runs over all batches. Nothing where `stoppable` and stop was requested. `names` null: predictions are not kept.
-  std::optional<Evaluation> score(Executors& executors, Batches& batches, std::int64_t batch, const Dataset* names,
-                                  bool stoppable);
-  Evaluation evaluate(const Dataset& data, bool keep);
+  /// Runs over all batches of `data`. Nothing where `stoppable` and stop was requested. `keep`: predictions too.
+  std::optional<Evaluation> score(Executors& executors, Batches& batches, std::int64_t batch, const Dataset& data,
+                                  bool keep, bool stoppable, std::int64_t epoch = 0);
+  /// `epoch` names the random numbers of augmented data.
+  Evaluation evaluate(const Dataset& data, bool keep, std::int64_t epoch = 0);
   RunConfig run_config() const;
 };
 

@@ -7,6 +7,7 @@
 #include "core/ops.h"
 #include "core/passes.h"
 #include "kernels/error.h"
+#include "nn/losses.h"
 
 namespace weft {
 
@@ -52,8 +53,12 @@ Model::Forward Model::forward(const GraphOptions& options, bool training, StateD
 
 /// Marks the logits' loss and adds the gradients.
 Graph Model::with_loss(Graph graph, const GraphOptions& options) const {
-  const ValueId labels = graph.input("labels", {options.batch}, DType::i32);
-  const Loss loss = options.loss ? options.loss : cross_entropy_loss();
+  const Shape shares = {options.batch, static_cast<std::int64_t>(classes_.size())};
+  const ValueId labels =
+      options.soft_labels ? graph.input("labels", shares) : graph.input("labels", {options.batch}, DType::i32);
+  const Loss loss = options.loss          ? options.loss
+                    : options.soft_labels ? soft_cross_entropy_loss()
+                                          : cross_entropy_loss();
   graph.mark_output(loss(graph, graph.find("logits"), labels), "loss");
   return with_gradients(graph, "loss");
 }

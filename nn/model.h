@@ -15,7 +15,8 @@
 
 namespace weft {
 
-/// Adds the nodes of a loss for logits (N, classes) and labels (N, int32); returns it, of shape (1).
+/// Adds the nodes of a loss for logits (N, classes) and labels (N, int32); returns it, of shape (1). With
+/// GraphOptions::soft_labels the labels are shares of each class instead, (N, classes), float32 (nn/losses.h).
 using Loss = std::function<ValueId(Graph& graph, ValueId logits, ValueId labels)>;
 
 /// The default: the mean over the rows of -log softmax(logits)[label].
@@ -30,7 +31,9 @@ struct GraphOptions {
   /// statistics.
   std::function<bool(const std::string&)> frozen = nullptr;
   bool fixed_batch_norm = false;  ///< all batch norm by its running statistics, which stay, also where it is trained
-  Loss loss = nullptr;            ///< of a training graph; empty: cross_entropy_loss()
+  Loss loss =
+      nullptr;  ///< of a training graph; empty: cross_entropy_loss(), soft_cross_entropy_loss() with soft_labels
+  bool soft_labels = false;
 };
 
 using Classes = std::vector<std::string>;

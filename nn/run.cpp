@@ -61,6 +61,10 @@ std::string to_json(const RunConfig& config) {
   json["options"] = config.options;
   json["fits"] = config.fits;
   json["steps"] = config.steps;
+  if (config.multi_label) {
+    json["multi_label"] = true;
+    json["threshold"] = config.threshold;
+  }
   json["plan"] = config.plan;
   // A path need not be UTF-8.
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -84,6 +88,8 @@ RunConfig run_config_from_json(const std::string& text, const std::string& where
     config.plan = json.value("plan", "");
     config.options = json.value("options", std::map<std::string, std::string>{});
     config.fits = json.value("fits", std::vector<int>{});
+    config.multi_label = json.value("multi_label", false);
+    config.threshold = json.value("threshold", 0.5);
     config.steps = json.value("steps", std::int64_t{0});
   } catch (const Json::exception& problem) {
     fail(fmt::format("{}: not a run's settings: {}", where, problem.what()));

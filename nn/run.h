@@ -4,6 +4,7 @@
 //   model.safetensors        parameters under torchvision's names, in torch's order
 //   config.json              RunConfig: how pictures must reach the model, and how it came about
 //   log.csv                  a row for each epoch
+//   predictions.json         what the model says of each validation picture (nn/predictions.h)
 //   checkpoint.safetensors   while training is not finished (nn/checkpoint.h)
 //   features-*               while frozen features are kept on disk (nn/features.h)
 
@@ -27,6 +28,8 @@ struct RunConfig {
   std::string plan;                            ///< algorithm and layout per node, in Learner::plan()'s form
   std::map<std::string, std::string> options;  ///< the command line's, for --resume
   std::vector<int> fits;                       ///< epochs of each finished call of fit()
+  bool multi_label = false;                    ///< a picture may have several labels, or none
+  double threshold = 0.5;                      ///< above which such a label is said of it
   std::int64_t steps = 0;                      ///< of all of them: what the next call's dropout goes on from
 };
 

@@ -116,5 +116,20 @@ TEST_CASE("IDX folders whose parts do not fit are refused") {
   CHECK(contains(error(), "neither t10k-labels-idx1-ubyte nor t10k-labels-idx1-ubyte.gz is there"));
 }
 
+TEST_CASE("IDX files unpacked into class folders open as pictures of the same values") {
+  TemporaryFolder idx, folder;
+  write_folder(idx);
+  CHECK(unpack_idx_folder(idx.path(), folder.path()) == 6);
+  CHECK(std::filesystem::exists(folder.path() / "train" / "2" / "00001.png"));
+  const Image image = read_image((folder.path() / "valid" / "2" / "00001.png").string());
+  REQUIRE(image.width == 3);
+  REQUIRE(image.height == 2);
+  for (int p = 0; p < 6; ++p)
+    for (int channel = 0; channel < 3; ++channel) CHECK(image.rgb[size_t(3 * p + channel)] == 10 + p);
+  TemporaryFolder fewer;
+  CHECK(unpack_idx_folder(idx.path(), fewer.path(), 3) == 4);
+  CHECK(contains(error_of([&] { unpack_idx_folder(fewer.path(), folder.path()); }), "train-images-idx3-ubyte"));
+}
+
 }  // namespace
 }  // namespace weft::test

@@ -12,8 +12,10 @@ void add_predict(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_sample(CLI::App& app);
 void add_schedule(CLI::App& app);
+void add_unpack(CLI::App& app);
 void add_audit(CLI::App& app);
 void add_report(CLI::App& app);
+void add_augment(CLI::App& app);
 
 /// The command line as it was typed, quoted where a shell needs it: for config.json and for "go on with".
 void remember_command(int argc, char** argv);

@@ -1,151 +1,179 @@
-// predict: a line for each picture. evaluate: loss, accuracy and confusion matrix over a folder.
+// evaluate: loss, accuracy, confusion matrix and metrics by class over a folder.
 
 #include <fmt/format.h>
 
-#include <cmath>
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "data/idx.h"
 #include "data/image_folder.h"
+#include "data/label_list.h"
 #include "kernels/error.h"
-#include "nn/learner.h"
+#include "nn/metrics.h"
+#include "nn/predictions.h"
 #include "tools/dogs_vs_cats/commands.h"
+#include "tools/dogs_vs_cats/use_options.h"
 
 namespace weft::cli {
 namespace {
 
-struct UseOptions {
-  std::string run;
-  std::vector<std::string> paths;
-  std::string device = "auto";
-  int threads = 0, loader_threads = 0, batch = 64;
-  bool json = false, log = false;
-};
+using Json = nlohmann::ordered_json;
 
-void add_use_options(CLI::App* verb, UseOptions& options) {
-  verb->add_option("RUN", options.run, "Folder that `train` wrote")->required();
-  verb->add_option("--device", options.device, "auto, cpu, cuda, cuda:N or simt")->capture_default_str();
-  verb->add_option("--threads", options.threads, "Threads that compute; 0: all")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  verb->add_option("--loader-threads", options.loader_threads, "Threads that decode; 0: all")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  verb->add_option("--batch", options.batch, "Pictures at once")->check(CLI::Range(1, 65536))->capture_default_str();
-}
-
-LearnerOptions learner_options(const UseOptions& options) {
-  LearnerOptions result;
-  result.device = options.device;
-  result.threads = options.threads;
-  result.loader_threads = options.loader_threads;
-  result.batch = options.batch;
-  return result;
-}
-
-Normalization normalization(const RunConfig& config) {
-  return {config.mean, config.std};
-}
-
-/// The files below `paths` that are pictures. Others are left out with a warning each; a path that is not there is an
-/// Error.
-std::vector<Sample> usable_pictures(const std::vector<std::string>& paths) {
-  std::vector<Sample> samples;
-  std::size_t skipped = 0;
-  for (const auto& path : paths) {
-    for (const auto& file : list_files(path)) {
-      const std::string reason = why_unusable(file);
-      if (reason.empty()) {
-        samples.push_back({file, 0});
-      } else if (++skipped <= 10) {
-        fmt::print(stderr, "warning: left out {}\n",
-                   reason.find(file) == std::string::npos ? file + ": " + reason : reason);
-      }
-    }
+/// What is evaluated: `train` is the augmented form of the same pictures, for --tta.
+LabelledData data_to_evaluate(const UseOptions& options, const RunConfig& config) {
+  const std::string& path = options.paths.front();
+  if (is_idx_folder(path)) {
+    if (options.tta > 0) throw UsageError("--tta: IDX digits are not augmented; leave it out");
+    return open_idx_folder(path);
   }
-  if (skipped > 0) fmt::print(stderr, "warning: {} of {} files left out\n", skipped, skipped + samples.size());
-  if (samples.empty())
-    fail(fmt::format("{}: no picture to predict (JPEG or PNG files, or folders of them, are wanted)", paths.front()));
-  return samples;
-}
-
-void predict(const UseOptions& options) {
-  const RunConfig config = load_run_config(options.run);
-  const auto pictures = std::make_shared<PictureList>(usable_pictures(options.paths), config.size,
-                                                      validation_transform(config.size), normalization(config));
-  Learner learner(load_run_model(options.run, config), nullptr, pictures, learner_options(options));
-  for (const auto& prediction : learner.predict(*pictures)) {
-    const auto& p = prediction.probabilities;
-    const auto best = static_cast<std::size_t>(std::max_element(p.begin(), p.end()) - p.begin());
-    if (options.json) {
-      nlohmann::ordered_json line = {
-          {"path", prediction.path}, {"class", config.classes[best]}, {"probability", p[best]}};
-      for (std::size_t i = 0; i < p.size(); ++i) line["probabilities"][config.classes[i]] = p[i];
-      fmt::print("{}\n", line.dump());
-    } else if (options.log) {
-      fmt::print("{}\t{}\t{:.6f}\n", prediction.path, config.classes[best], std::log(static_cast<double>(p[best])));
-    } else {
-      fmt::print("{}\t{}\t{:.6f}\n", prediction.path, config.classes[best], p[best]);
-    }
-  }
-}
-
-std::shared_ptr<const Dataset> data_to_evaluate(const std::string& path, const RunConfig& config) {
-  if (is_idx_folder(path)) return open_idx_folder(path).valid();
   ImageFolderOptions folder;
   folder.size = config.size;
   folder.classes = config.classes;
   folder.normalization = normalization(config);
   folder.valid_fraction = 1;  // a folder without valid/ is evaluated whole
-  return ImageFolder(path, folder).valid();
+  if (config.multi_label != has_label_list(path))
+    fail(config.multi_label
+             ? fmt::format("{}: {} is not there, and the model says several labels of a picture", path, kLabelsFile)
+             : fmt::format("{}: its pictures have several labels each ({}), and the model tells classes "
+                           "apart",
+                           path, kLabelsFile));
+  return open_dataset(path, folder);
 }
 
-void evaluate(const UseOptions& options) {
-  const RunConfig config = load_run_config(options.run);
-  const auto data = data_to_evaluate(options.paths.front(), config);
-  Learner learner(load_run_model(options.run, config), nullptr, data, learner_options(options));
-  const Evaluation result = learner.evaluate(*data);
-  if (options.json) {
-    fmt::print("{}\n", nlohmann::ordered_json{{"pictures", data->size()},
-                                              {"loss", result.loss},
-                                              {"accuracy", result.accuracy},
-                                              {"classes", config.classes},
-                                              {"confusion", result.confusion}}
-                           .dump());
-    return;
+std::shared_ptr<const Dataset> augmented_form(const LabelledData& data, const RunConfig& config) {
+  const auto& pictures = dynamic_cast<const PictureList&>(*data.valid());
+  if (pictures.multi_label()) {
+    std::vector<std::vector<int>> labels;
+    for (std::int64_t i = 0; i < pictures.size(); ++i) labels.push_back(pictures.labels(i));
+    return std::make_shared<MultiLabelPictures>(pictures.samples(), std::move(labels), config.size,
+                                                tta_transform(config), normalization(config), true);
   }
-  fmt::print("{} pictures, loss {:.4f}, accuracy {:.2f}%\n", data->size(), result.loss, result.accuracy * 100);
-  std::size_t width = 9;
-  for (const auto& name : config.classes) width = std::max(width, name.size() + 2);
+  return std::make_shared<PictureList>(pictures.samples(), config.size, tta_transform(config), normalization(config),
+                                       true);
+}
+
+/// The k of "top-k" worth telling: below the number of classes by more than one.
+std::vector<int> top_ks(std::size_t classes) {
+  std::vector<int> ks;
+  for (const int k : {3, 5})
+    if (static_cast<std::size_t>(k) + 1 < classes) ks.push_back(k);
+  return ks;
+}
+
+Json metrics_json(const Evaluation& result, const RunConfig& config, double threshold) {
+  Json json;
+  for (std::size_t c = 0; c < config.classes.size(); ++c) {
+    const ClassCounts& counts = result.counts[c];
+    json["by_class"][config.classes[c]] = {{"pictures", counts.tp + counts.fn},
+                                           {"precision", precision(counts)},
+                                           {"recall", recall(counts)},
+                                           {"f1", f_beta(counts)},
+                                           {"f2", f_beta(counts, 2)}};
+  }
+  json["macro"] = {{"precision", macro_precision(result.counts)},
+                   {"recall", macro_recall(result.counts)},
+                   {"f1", macro_f_beta(result.counts)},
+                   {"f2", macro_f_beta(result.counts, 2)}};
+  json["micro_f1"] = micro_f_beta(result.counts);
+  if (config.multi_label) {
+    json["threshold"] = threshold;
+    json["samples_f2"] = samples_f_beta(result.predictions, threshold, 2);
+    json["exact_match"] = exact_match(result.predictions, threshold);
+    json["best_threshold"] = best_threshold(result.predictions, 2);
+  } else {
+    for (const int k : top_ks(config.classes.size())) json[fmt::format("top_{}", k)] = top_k_accuracy(result, k);
+  }
+  return json;
+}
+
+void print_confusion(const Evaluation& result, const Classes& classes, std::size_t width) {
   fmt::print("rows: what it is; columns: what it was taken for\n{:{}}", "", width);
-  for (const auto& name : config.classes) fmt::print("{:>{}}", name, width);
+  for (const auto& name : classes) fmt::print("{:>{}}", name, width);
   fmt::print("\n");
-  for (std::size_t i = 0; i < config.classes.size(); ++i) {
-    fmt::print("{:<{}}", config.classes[i], width);
+  for (std::size_t i = 0; i < classes.size(); ++i) {
+    fmt::print("{:<{}}", classes[i], width);
     for (const auto count : result.confusion[i]) fmt::print("{:>{}}", count, width);
     fmt::print("\n");
   }
 }
 
-}  // namespace
-
-void add_predict(CLI::App& app) {
-  auto* verb = app.add_subcommand("predict", "Prints path <tab> class <tab> probability for each picture");
-  const auto options = std::make_shared<UseOptions>();
-  add_use_options(verb, *options);
-  verb->add_option("IMAGE_OR_FOLDER", options->paths, "Pictures, or folders of them")->required();
-  const auto log = verb->add_flag("--log", options->log, "Logarithms of the probabilities");
-  verb->add_flag("--json", options->json, "A JSON object a line, with every class's probability")->excludes(log);
-  verb->callback([options] { predict(*options); });
+void print_metrics(const Evaluation& result, const RunConfig& config, double threshold, std::size_t width) {
+  fmt::print("{:{}}{:>10}{:>10}{:>10}{:>10}{:>10}\n", "", width, "precision", "recall", "F1", "F2", "pictures");
+  const auto row = [width](const std::string& name, double p, double r, double f1, double f2) {
+    fmt::print("{:<{}}{:>10.4f}{:>10.4f}{:>10.4f}{:>10.4f}", name, width, p, r, f1, f2);
+  };
+  for (std::size_t c = 0; c < config.classes.size(); ++c) {
+    const ClassCounts& counts = result.counts[c];
+    row(config.classes[c], precision(counts), recall(counts), f_beta(counts), f_beta(counts, 2));
+    fmt::print("{:>10}\n", counts.tp + counts.fn);
+  }
+  row("(mean)", macro_precision(result.counts), macro_recall(result.counts), macro_f_beta(result.counts),
+      macro_f_beta(result.counts, 2));
+  fmt::print("\n");
+  if (config.multi_label) {
+    const double best = best_threshold(result.predictions, 2);
+    fmt::print(
+        "F2 by picture {:.4f}, all labels right {:.2f}%, at threshold {:.2f}; the best threshold here is {:.2f}, "
+        "F2 {:.4f}\n",
+        samples_f_beta(result.predictions, threshold, 2), exact_match(result.predictions, threshold) * 100, threshold,
+        best, samples_f_beta(result.predictions, best, 2));
+  }
+  for (const int k : top_ks(config.classes.size()))
+    if (!config.multi_label) fmt::print("top-{} accuracy {:.2f}%\n", k, top_k_accuracy(result, k) * 100);
 }
 
+/// For whoever ranks pictures by what the model says of them. A RUN that cannot be written to is evaluated all the
+/// same.
+void keep_predictions(const UseOptions& options, const RunConfig& config, double threshold, const Evaluation& result) {
+  const auto path = std::filesystem::path(options.run) / kPredictionsFile;
+  try {
+    save_predictions(path, {config.classes, config.multi_label, threshold, result.predictions});
+  } catch (const Error& error) {
+    fmt::print(stderr, "warning: {}; the predictions are not kept\n", error.what());
+  }
+}
+
+void evaluate(const UseOptions& options) {
+  const RunConfig config = load_run_config(options.run);
+  const LabelledData whole = data_to_evaluate(options, config);
+  const auto data = whole.valid();
+  const LearnerOptions settings = learner_options(options, config);
+  Learner learner(load_run_model(options.run, config), nullptr, data, settings);
+  const Evaluation result =
+      options.tta > 0 ? learner.evaluate(*data, *augmented_form(whole, config), options.tta) : learner.evaluate(*data);
+  keep_predictions(options, config, settings.threshold, result);
+  if (options.json) {
+    Json json = {{"pictures", data->size()},
+                 {"loss", result.loss},
+                 {"accuracy", result.accuracy},
+                 {"classes", config.classes},
+                 {"tta", options.tta}};
+    if (!config.multi_label) json["confusion"] = result.confusion;
+    json.update(metrics_json(result, config, settings.threshold));
+    fmt::print("{}\n", json.dump());
+    return;
+  }
+  fmt::print("{} pictures, loss {:.4f}, accuracy {:.2f}%{}\n", data->size(), result.loss, result.accuracy * 100,
+             config.multi_label ? " of all labels" : "");
+  std::size_t width = 9;
+  for (const auto& name : config.classes) width = std::max(width, name.size() + 2);
+  if (!config.multi_label) print_confusion(result, config.classes, width);
+  print_metrics(result, config, settings.threshold, width);
+}
+
+}  // namespace
+
 void add_evaluate(CLI::App& app) {
-  auto* verb = app.add_subcommand("evaluate", "Loss, accuracy and confusion matrix over DATA/valid (or DATA)");
+  auto* verb = app.add_subcommand(
+      "evaluate",
+      "Loss, accuracy, confusion matrix, precision and recall over DATA/valid (or DATA); RUN/predictions.json");
   const auto options = std::make_shared<UseOptions>();
   add_use_options(verb, *options);
-  verb->add_option("DATA", options->paths, "Class folders, or MNIST's IDX files")->required()->expected(1);
+  verb->add_option("DATA", options->paths, "Class folders, pictures with labels.csv, or MNIST's IDX files")
+      ->required()
+      ->expected(1);
   verb->add_flag("--json", options->json, "As one JSON object");
   verb->callback([options] { evaluate(*options); });
 }

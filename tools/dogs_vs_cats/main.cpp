@@ -57,8 +57,10 @@ int main(int argc, char** argv) {
   weft::cli::add_evaluate(app);
   weft::cli::add_schedule(app);
   weft::cli::add_report(app);
+  weft::cli::add_augment(app);
   weft::cli::add_audit(app);
   weft::cli::add_sample(app);
+  weft::cli::add_unpack(app);
   weft::cli::remember_command(argc, argv);
   try {
     app.parse(argc, argv);

@@ -1,4 +1,5 @@
-// sample: the built-in drawn cats and dogs. audit: what is wrong with a folder of pictures.
+// sample: the built-in drawn cats and dogs. unpack: IDX digits as class folders. audit: what is wrong with a folder of
+// pictures.
 
 #include "data/sample.h"
 
@@ -6,6 +7,7 @@
 
 #include <memory>
 
+#include "data/idx.h"
 #include "data/image_folder.h"
 #include "tools/dogs_vs_cats/commands.h"
 
@@ -17,6 +19,7 @@ void add_sample(CLI::App& app) {
   struct Options {
     std::string folder;
     SampleOptions sample;
+    bool labels = false;
   };
   const auto options = std::make_shared<Options>();
   verb->add_option("DIR", options->folder, "Folder to write to; made where it is missing")->required();
@@ -27,10 +30,35 @@ void add_sample(CLI::App& app) {
   verb->add_option("--size", options->sample.size, "Side of a picture, in pixels")
       ->check(CLI::Range(32, 1024))
       ->capture_default_str();
+  verb->add_flag("--labels", options->labels,
+                 "Scenes with several labels each (cat, dog, indoors, spotted) and labels.csv, in place of classes");
   verb->callback([options] {
+    const int pictures = options->sample.count + options->sample.count / 4;
+    if (options->labels) {
+      write_labelled_sample(options->folder, options->sample);
+      fmt::print("Wrote {} drawn scenes and {}/labels.csv\n", pictures, options->folder);
+      return;
+    }
     write_sample(options->folder, options->sample);
-    fmt::print("Wrote {} drawn cats and dogs to {}\n", options->sample.count + options->sample.count / 4,
-               options->folder);
+    fmt::print("Wrote {} drawn cats and dogs to {}\n", pictures, options->folder);
+  });
+}
+
+void add_unpack(CLI::App& app) {
+  auto* verb = app.add_subcommand("unpack", "Writes MNIST's IDX files as class folders of PNGs, one for each digit");
+  struct Options {
+    std::string from, to;
+    std::int64_t count = 0;
+  };
+  const auto options = std::make_shared<Options>();
+  verb->add_option("IDX", options->from, "Folder of train-images-idx3-ubyte and its three companions")->required();
+  verb->add_option("DIR", options->to, "Folder to write to; made where it is missing")->required();
+  verb->add_option("--count", options->count, "Training pictures; a quarter as many for validation; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  verb->callback([options] {
+    const std::int64_t written = unpack_idx_folder(options->from, options->to, options->count);
+    fmt::print("Wrote {} pictures to {}\n", written, options->to);
   });
 }
 

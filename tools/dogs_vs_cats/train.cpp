@@ -76,7 +76,7 @@ void TrainCommand::run() {
   const LabelledData data = open_data(options_);
   Model model = make_model(options_, data);
 
-  LearnerOptions learner_options = cli::learner_options(options_);
+  LearnerOptions learner_options = cli::learner_options(options_, data);
   learner_options.policy = policy_.policy;
   learner_options.policy_options = policy_.options;
   learner_options.checkpoint_seconds = checkpoint_seconds_;
@@ -88,6 +88,11 @@ void TrainCommand::run() {
   learner_options.command = command_line();
   learner_options.options = kept_.texts();
   learner_options.options["DATA"] = fs::absolute(options_.data).lexically_normal().string();
+
+  if (!options_.freeze && data.train()->augmented())
+    write_augmented_sheet(
+        fs::path(options_.out) / "augmented.png", data,
+        {.seed = options_.seed, .count = std::min(options_.batch, 16), .mixup = options_.augment.mixup});
 
   stop_on_signals();
   const auto progress = std::make_shared<Progress>();

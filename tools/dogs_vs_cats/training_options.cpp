@@ -17,7 +17,9 @@ void on_interrupt(int) {
 
 void add_training_options(KeptOptions& kept, TrainingOptions& o) {
   CLI::App* verb = kept.verb();
-  verb->add_option("DATA", o.data, "Class folders (train/CLASS/*, valid/CLASS/*), CLASS/* alone, or MNIST's IDX files");
+  verb->add_option(
+      "DATA", o.data,
+      "Class folders (train/CLASS/*, valid/CLASS/*), CLASS/* alone, pictures with labels.csv, or MNIST's IDX files");
   kept.add("arch", o.arch, "Architecture");
   kept.add("weights", o.weights, "Pretrained weights: safetensors, or torchvision's .pth");
   kept.add("freeze", o.freeze, "Train the head alone, on features computed once");
@@ -28,6 +30,9 @@ void add_training_options(KeptOptions& kept, TrainingOptions& o) {
   kept.add("valid-fraction", o.valid_fraction, "Part kept for validation where DATA has no valid/")
       ->check(CLI::Range(0.0, 0.9));
   kept.add("seed", o.seed, "Names all random numbers");
+  add_augment_options(
+      [&kept](const std::string& name, auto& field, const std::string& help) { return kept.add(name, field, help); },
+      o.augment);
   kept.add("math", o.math, "fast (may use Winograd) or strict (direct convolution)");
   kept.add("device", o.device, "auto, cpu, cuda, cuda:N or simt", true);
   kept.add("threads", o.threads, "Threads that compute; part of the result's bits; 0: all", true)
@@ -42,6 +47,7 @@ void check(const TrainingOptions& options, const std::string& verb) {
   if (options.data.empty()) throw UsageError(verb + ": DATA is missing: the folder of pictures to train on");
   require_choice("--arch", options.arch, model_names());
   require_choice("--math", options.math, {"fast", "strict"});
+  require_choice("--augment", options.augment.augmentation.set, Augmentation::names());
 }
 
 LabelledData open_data(const TrainingOptions& options) {
@@ -49,9 +55,10 @@ LabelledData open_data(const TrainingOptions& options) {
   folder.size = options.size;
   folder.valid_fraction = options.valid_fraction;
   folder.seed = options.seed;
+  folder.train_transform = options.augment.augmentation.transform(options.size);
   LabelledData data = open_dataset(options.data, folder);
-  fmt::print("{}: {} training and {} validation pictures of {} classes\n", options.data, data.train()->size(),
-             data.valid()->size(), data.classes().size());
+  fmt::print("{}: {} training and {} validation pictures of {} {}\n", options.data, data.train()->size(),
+             data.valid()->size(), data.classes().size(), data.valid()->multi_label() ? "labels" : "classes");
   return data;
 }
 
@@ -77,6 +84,14 @@ LearnerOptions learner_options(const TrainingOptions& options) {
   result.weight_decay = options.weight_decay;
   result.math = options.math == "strict" ? Math::strict : Math::fast;
   result.tune = options.tune;
+  result.targets.label_smoothing = options.augment.label_smoothing;
+  result.mixup = options.augment.mixup;
+  return result;
+}
+
+LearnerOptions learner_options(const TrainingOptions& options, const LabelledData& data) {
+  LearnerOptions result = learner_options(options);
+  result.targets = options.augment.targets(*data.train(), data.classes().size());
   return result;
 }
 

@@ -6,6 +6,7 @@
 
 #include "data/image_folder.h"
 #include "nn/learner.h"
+#include "tools/dogs_vs_cats/augment_options.h"
 #include "tools/dogs_vs_cats/kept_options.h"
 
 namespace weft::cli {
@@ -17,6 +18,7 @@ struct TrainingOptions {
   int size = 224, batch = 64, threads = 0, loader_threads = 0;
   double momentum = 0.9, weight_decay = 0, valid_fraction = 0.2;
   std::uint64_t seed = 0;
+  AugmentOptions augment;
 };
 
 /// Adds them to a verb.
@@ -27,8 +29,10 @@ void check(const TrainingOptions& options, const std::string& verb);
 LabelledData open_data(const TrainingOptions& options);
 /// The model with its weights; prints its layers.
 Model make_model(const TrainingOptions& options, const LabelledData& data);
-/// But for RUN, the schedule and what config.json shall say.
+/// But for RUN, the schedule and what config.json shall say, and for class weights, which depend on the data.
 LearnerOptions learner_options(const TrainingOptions& options);
+/// With those. Throws UsageError where they make no sense.
+LearnerOptions learner_options(const TrainingOptions& options, const LabelledData& data);
 /// Ctrl-C and SIGTERM from now on ask the learner to stop; a second one ends the program at once.
 void stop_on_signals();
 
