@@ -91,7 +91,7 @@ VectorChunks vector_chunks(int64_t rows, int64_t C) {
   const int64_t packs = C / kVector;
   const int lanes = lanes_for(packs, kVector == 1 ? 32 : 8);
   const int64_t groups = ceil_div(packs, lanes);
-  const int64_t wanted = std::clamp<int64_t>(kBlocks / groups, 1, ceil_div(rows, kFewestRows));
+  const int64_t wanted = std::clamp<int64_t>(kBlocks / groups, 1, std::max<int64_t>(rows / kFewestRows, 1));
   const int64_t rows_in_chunk = ceil_div(rows, wanted), chunks = ceil_div(rows, rows_in_chunk);
   return {lanes, chunks, rows_in_chunk, dim3(static_cast<unsigned>(groups), static_cast<unsigned>(chunks))};
 }

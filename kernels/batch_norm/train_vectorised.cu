@@ -27,6 +27,7 @@ template <int kVector>
 __device__ Moments merge_over_block_rows(const Moments (&mine)[kVector], int lanes) {
   __shared__ Moments of_warp[kBlock / 32][kMostChannels];
   const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
+#pragma unroll
   for (int v = 0; v < kVector; ++v) {
     Moments moments = mine[v];
     for (int mask = 16; mask >= lanes; mask /= 2)
@@ -51,7 +52,7 @@ __global__ void __launch_bounds__(kBlock)
   const Place at = place_of_thread<kVector>(lanes, blockIdx.x, C);
   const int64_t begin = blockIdx.y * rows_in_chunk;
   const int64_t end = begin + rows_in_chunk < rows ? begin + rows_in_chunk : rows;
-  Moments mine[kVector];
+  float count = 0, mean[kVector] = {}, squares[kVector] = {};
   for (int64_t n = begin + at.row; n < end && at.inside; n += at.rows_at_once * kRowsUnderWay) {
     Vector<T, kVector> values[kRowsUnderWay] = {};
     int there = 0;
@@ -61,23 +62,29 @@ __global__ void __launch_bounds__(kBlock)
         values[k] = load_vector<kVector>(x, (n + k * at.rows_at_once) * C + at.channel);
         there = k + 1;
       }
-    const auto count = static_cast<float>(there);
-    const float inverse = 1 / count;
+    // As merge() has it, with what is the same for the pack's channels computed once.
+    const auto new_rows = static_cast<float>(there);
+    const float inverse = 1 / new_rows, total = count + new_rows, share = new_rows / total;
 #pragma unroll
     for (int v = 0; v < kVector; ++v) {
       float sum = 0;
 #pragma unroll
       for (int k = 0; k < kRowsUnderWay; ++k)
         if (k < there) sum += to_float(values[k].values[v]);
-      Moments batch = {count, sum * inverse, 0};
+      const float new_mean = sum * inverse, difference = new_mean - mean[v];
+      mean[v] += difference * share;
+      squares[v] += difference * difference * count * share;
 #pragma unroll
       for (int k = 0; k < kRowsUnderWay; ++k) {
-        const float difference = k < there ? to_float(values[k].values[v]) - batch.mean : 0;
-        batch.squares += difference * difference;
+        const float distance = k < there ? to_float(values[k].values[v]) - new_mean : 0;
+        squares[v] += distance * distance;
       }
-      mine[v] = merge(mine[v], batch);
     }
+    count = total;
   }
+  Moments mine[kVector];
+#pragma unroll
+  for (int v = 0; v < kVector; ++v) mine[v] = {count, mean[v], squares[v]};
   const Moments all = merge_over_block_rows(mine, lanes);
   const int own = static_cast<int>(threadIdx.x);
   const int64_t channel = int64_t{blockIdx.x} * lanes * kVector + own;

@@ -31,12 +31,6 @@ constexpr int kFewestRuns = 3400;
 constexpr std::uint64_t kScheduleSeeds[] = {0, 1, 2};
 constexpr DType kTypes[] = {DType::f32, DType::bf16};
 
-/// True where WEFT_OPS is not set or lists `name`.
-bool selected(const char* name) {
-  const char* list = std::getenv("WEFT_OPS");
-  return list == nullptr || (std::string(",") + list + ",").find(std::string(",") + name + ",") != std::string::npos;
-}
-
 /// True where WEFT_LARGEST (operations and bytes together) is not set, or the call is no larger: under a sanitizer
 /// large ones take minutes.
 bool small_enough(const Op& op, const Problem& problem) {
@@ -156,7 +150,7 @@ int test_catalogue(const Device& device) {
   fmt::print("{}: {}\n{:<28}{:>6}{:>8}{:>6}{:>9}\n", device.target.name, device.target.describe(device.index), "op",
              "rungs", "shapes", "runs", "seconds");
   for (const Op* op : device.target.catalogue()) {
-    if (!selected(op->name)) continue;
+    if (!op_selected(op->name)) continue;
     Tally tally;
     test_op(device, *op, tally);
     fmt::print("{:<28}{:>6}{:>8}{:>6}{:>9.2f}\n", op->name, op->rungs.size(), tally.shapes.size(), tally.runs,

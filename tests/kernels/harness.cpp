@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <numeric>
@@ -246,6 +247,11 @@ const Op* find_op(Catalogue catalogue, const char* name) {
   for (const Op* op : catalogue)
     if (std::strcmp(op->name, name) == 0) return op;
   return nullptr;
+}
+
+bool op_selected(const char* name) {
+  const char* list = std::getenv("WEFT_OPS");
+  return list == nullptr || (std::string(",") + list + ",").find(std::string(",") + name + ",") != std::string::npos;
 }
 
 int find_operand(const Signature& signature, const std::string& name) {

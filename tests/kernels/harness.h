@@ -36,6 +36,9 @@ const Op* find_op(Catalogue catalogue, const char* name);
 /// The operand of that name among a signature's, by index, or -1.
 int find_operand(const Signature& signature, const std::string& name);
 
+/// True where WEFT_OPS is not set or lists `name`: "WEFT_OPS=softmax,relu" has a test look at these two alone.
+bool op_selected(const char* name);
+
 enum class Draw {
   random,    ///< as each operand's Fill says
   integers,  ///< small integers: sums and products of them are exact in every type

@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <tuple>
@@ -98,17 +97,11 @@ bool is_tried(const Op& op, const Rung& rung) {
          std::string_view(op.name).starts_with("conv2d");
 }
 
-/// True where WEFT_OPS is not set or lists `name`.
-bool selected(const char* name) {
-  const char* list = std::getenv("WEFT_OPS");
-  return list == nullptr || (std::string(",") + list + ",").find(std::string(",") + name + ",") != std::string::npos;
-}
-
 std::vector<MutationCase> draw_cases(std::size_t cases_per_rung) {
   const Catalogue catalogue = simt::target().catalogue();
   std::vector<MutationCase> cases;
   for (const Op* op : catalogue) {
-    if (!selected(op->name)) continue;
+    if (!op_selected(op->name)) continue;
     const auto cheaper = [op](const Problem& a, const Problem& b) { return op->flops(a) < op->flops(b); };
     for (const Rung& rung : op->rungs) {
       if (!is_tried(*op, rung)) continue;

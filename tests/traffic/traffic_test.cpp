@@ -109,12 +109,6 @@ Counted count(const Op& op, const Rung& rung, const Problem& problem) {
   return counted;
 }
 
-/// True where WEFT_OPS is not set or lists `name`, as in the catalogue's test.
-bool selected(const char* name) {
-  const char* list = std::getenv("WEFT_OPS");
-  return list == nullptr || (std::string(",") + list + ",").find(std::string(",") + name + ",") != std::string::npos;
-}
-
 TEST_CASE("traffic: the last rung of each memory-bound ladder moves the fewest bytes, within 2%") {
   const Catalogue catalogue = simt::target().catalogue();
   fmt::print("{:<31}{:<22}{:<5}{:>11}{:>9}{:>9}  loaded, ->stored\n", "op", "rung", "type", "minimum", "bytes",
@@ -122,7 +116,7 @@ TEST_CASE("traffic: the last rung of each memory-bound ladder moves the fewest b
   for (const TrafficCase& test : kCases) {
     const Op* op = find_op(catalogue, test.op);
     REQUIRE_MESSAGE(op != nullptr, std::string(test.op), " is not in the catalogue");
-    if (!selected(test.op)) continue;
+    if (!op_selected(test.op)) continue;
     for (const DType type : {DType::f32, DType::bf16}) {
       Problem problem = test.problem;
       problem.dtype = type;
