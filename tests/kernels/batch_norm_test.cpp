@@ -107,6 +107,23 @@ TEST_CASE("batch norm: the gradient stops where the ReLU did, and the residual's
                   });
 }
 
+TEST_CASE("batch norm: rows are kept on the chip where they fit and the GPU is busy with them, else read twice") {
+  const auto picked = [](const char* name, const Problem& problem, int capability) {
+    const Op& op = op_of(devices().front(), name);
+    return std::string(op.rungs[static_cast<std::size_t>(pick_rung(op, problem, capability))].name);
+  };
+  const Problem layer4{{128 * 7 * 7, 512}, {1e-5, 0.1}, DType::bf16},
+      layer1{{128 * 56 * 56, 64}, {1e-5, 0.1}, DType::bf16};
+  CHECK(picked("batch_norm_train", layer4, 90) == "kept-by-cluster");
+  CHECK(picked("batch_norm_train_backward", layer4, 90) == "kept-by-cluster");
+  CHECK(picked("batch_norm_train", layer4, 80) == "vectorised");
+  CHECK(picked("batch_norm_train", layer1, 90) == "vectorised");
+  CHECK(picked("batch_norm_train", layer1, 0) == "vectorised");
+  const Problem small{{256, 2048}, {1e-5, 0.1}};
+  CHECK(picked("batch_norm_train", small, 80) == "kept-by-block");
+  CHECK(picked("batch_norm_train", small, 75) == "vectorised");
+}
+
 TEST_CASE("batch norm: one value per channel is refused in training") {
   const Op& op = op_of(devices().front(), "batch_norm_train");
   CHECK_THROWS_WITH_AS(op.check({{1, 64}, {1e-5, 0.1}}),
