@@ -12,8 +12,8 @@
 #include "kernels/online_softmax.h"
 #include "kernels/ops.h"
 #include "kernels/packs.h"
-#include "kernels/reduce.h"
 #include "kernels/reference/reference.h"
+#include "kernels/row_losses.h"
 #include "kernels/row_team.h"
 
 namespace weft::WEFT_TARGET {
@@ -36,14 +36,6 @@ __device__ float row_loss(const T* row, int32_t label, int64_t C, const MaxSum& 
 // What a row's gradients are multiplied by.
 __device__ float row_factor(const float* dloss, int32_t label, int64_t N, int64_t C) {
   return known(label, C) ? dloss[0] / static_cast<float>(N) : NAN;
-}
-
-// The mean of the rows' losses, for every rung: one block, always the same order.
-__global__ void mean_of_rows(const float* __restrict__ losses, float* __restrict__ loss, int64_t N) {
-  float sum = 0;
-  for (int64_t n = threadIdx.x; n < N; n += blockDim.x) sum += losses[n];
-  sum = block_sum(sum);
-  if (threadIdx.x == 0) loss[0] = sum / static_cast<float>(N);
 }
 
 // Rung 1, thread-per-row. Neighbouring threads read addresses C elements apart, 32 sectors a request, and the row is
@@ -163,7 +155,7 @@ void launch_both(Kernel<T> kernel, unsigned blocks, int threads, const Problem& 
   launch(kernel, {.grid = blocks, .block = static_cast<unsigned>(threads), .stream = stream},
          as<const float>(operands[0]), as<const T>(operands[1]), as<const int32_t>(operands[2]), losses,
          as<T>(operands[4]), N, problem.extents[Rows::C]);
-  launch(mean_of_rows, {.grid = 1, .block = kBlock, .stream = stream}, losses, as<float>(operands[3]), N);
+  launch_mean_of_row_losses(losses, as<float>(operands[3]), N, stream);
 }
 
 void launch_thread_per_row(const Problem& problem, void* const* operands, void* workspace, Stream stream) {

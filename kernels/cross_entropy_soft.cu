@@ -13,8 +13,11 @@
 #include "kernels/launch_math.h"
 #include "kernels/online_softmax.h"
 #include "kernels/ops.h"
+#include "kernels/packs.h"
 #include "kernels/reduce.h"
 #include "kernels/reference/reference.h"
+#include "kernels/row_losses.h"
+#include "kernels/row_team.h"
 
 namespace weft::WEFT_TARGET {
 namespace {
@@ -22,15 +25,6 @@ namespace {
 using extents::Rows;
 
 constexpr int kWarps = kBlock / 32;
-
-// The mean of the rows' losses, for every rung: one block, always the same order. A number a row is little beside the
-// (N, C) that went before.
-__global__ void mean_of_row_losses(const float* __restrict__ row_loss, float* __restrict__ loss, int64_t N) {
-  float sum = 0;
-  for (int64_t n = threadIdx.x; n < N; n += blockDim.x) sum += row_loss[n];
-  sum = block_sum(sum);
-  if (threadIdx.x == 0) loss[0] = sum / static_cast<float>(N);
-}
 
 // Rung 1, thread-per-row. Neighbouring threads read addresses C elements apart: 32 sectors a request, of which 4 bytes
 // each are used at a time. The logits are read three times: for the maximum, the sum, and the product with the targets.
@@ -110,13 +104,64 @@ __global__ void cross_entropy_soft_backward_warp_per_row(const float* __restrict
   }
 }
 
+// Rung 3, register-resident. What is wanted twice (forward the logits, backward the targets) was read twice. A team of
+// threads (row_team.h: a warp, or a block for longer rows) loads both rows once, 16 bytes a load, and keeps them.
+template <class Team, class T>
+__global__ void __launch_bounds__(Team::kBlockThreads)
+    cross_entropy_soft_register_resident(const T* __restrict__ logits, const float* __restrict__ targets,
+                                         float* __restrict__ lse, float* __restrict__ row_loss, int64_t N, int64_t C) {
+  const int64_t n = Team::row();
+  if (n >= N) return;  // the whole team leaves together
+  const Packing<T> packing = packing_of(logits + n * C, C);
+  const auto held = HeldRow<Team, T>::load(logits + n * C, packing, C, -INFINITY);
+  const auto shares = HeldRow<Team, T>::load_beside(targets + n * C, packing, C, 0);
+  MaxSum row;
+#pragma unroll
+  for (const float value : held.values) row.maximum = fmaxf(row.maximum, value);
+#pragma unroll
+  for (const float value : held.values) row.sum += expf(value - row.maximum);
+  row = Team::merge(row);
+  const float log_sum = row.maximum + logf(row.sum);
+  float loss = 0;
+#pragma unroll
+  for (int i = 0; i < Team::kHeld; ++i) {
+    const int64_t c = held.column(packing, i);
+    if (c >= 0 && c < C) loss += shares.values[i] * (log_sum - held.values[i]);
+  }
+  loss = Team::sum(loss);
+  if (Team::rank() == 0) {
+    lse[n] = log_sum;
+    row_loss[n] = loss;
+  }
+}
+
+template <class Team, class T>
+__global__ void __launch_bounds__(Team::kBlockThreads)
+    cross_entropy_soft_backward_register_resident(const float* __restrict__ dloss, const T* __restrict__ logits,
+                                                  const float* __restrict__ targets, const float* __restrict__ lse,
+                                                  T* __restrict__ dlogits, int64_t N, int64_t C) {
+  const int64_t n = Team::row();
+  if (n >= N) return;
+  const Packing<T> packing = packing_of(logits + n * C, C);
+  auto held = HeldRow<Team, T>::load(logits + n * C, packing, C, 0);
+  const auto shares = HeldRow<Team, T>::load_beside(targets + n * C, packing, C, 0);
+  const float factor = dloss[0] / static_cast<float>(N), log_sum = lse[n];
+  float total = 0;
+#pragma unroll
+  for (const float share : shares.values) total += share;
+  total = Team::sum(total);
+#pragma unroll
+  for (int i = 0; i < Team::kHeld; ++i)
+    held.values[i] = factor * (total * expf(held.values[i] - log_sum) - shares.values[i]);
+  held.store(dlogits + n * C, packing, C);
+}
+
 int64_t row_bytes(const Problem& problem) {
   return problem.extents[Rows::rows] * static_cast<int64_t>(sizeof(float));
 }
 
 void launch_mean(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
-  launch(mean_of_row_losses, {.grid = 1, .block = kBlock, .stream = stream}, as<const float>(workspace),
-         as<float>(operands[2]), problem.extents[Rows::rows]);
+  launch_mean_of_row_losses(as<const float>(workspace), as<float>(operands[2]), problem.extents[Rows::rows], stream);
 }
 
 void launch_thread_per_row(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
@@ -156,11 +201,37 @@ void launch_backward_warp_per_row(const Problem& problem, void* const* operands,
   });
 }
 
+void launch_register_resident(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  const int64_t N = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_type(problem.dtype, [&]<class T>() {
+    with_row_team(C, [&]<class Team>() {
+      launch(cross_entropy_soft_register_resident<Team, T>,
+             {.grid = blocks_for(N, Team::kTeams), .block = Team::kBlockThreads, .stream = stream},
+             as<const T>(operands[0]), as<const float>(operands[1]), as<float>(operands[3]), as<float>(workspace), N,
+             C);
+    });
+  });
+  launch_mean(problem, operands, workspace, stream);
+}
+
+void launch_backward_register_resident(const Problem& problem, void* const* operands, void*, Stream stream) {
+  const int64_t N = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_type(problem.dtype, [&]<class T>() {
+    with_row_team(C, [&]<class Team>() {
+      launch(cross_entropy_soft_backward_register_resident<Team, T>,
+             {.grid = blocks_for(N, Team::kTeams), .block = Team::kBlockThreads, .stream = stream},
+             as<const float>(operands[0]), as<const T>(operands[1]), as<const float>(operands[2]),
+             as<const float>(operands[3]), as<T>(operands[4]), N, C);
+    });
+  });
+}
+
 constexpr const char* kExtents[] = {"rows", "C"};
 constexpr Problem kProblems[] = {
-    {{1, 2}},   {{3, 2}, {}, DType::f32, "dogs and cats"},        {{7, 31}},
-    {{33, 7}},  {{65, 10}, {}, DType::f32, "ten digits"},         {{9, 127}},
-    {{257, 3}}, {{32, 1000}, {}, DType::f32, "an ImageNet head"}, {{2, 4099}},
+    {{1, 2}},    {{3, 2}, {}, DType::f32, "dogs and cats"},        {{7, 31}},
+    {{33, 7}},   {{65, 10}, {}, DType::f32, "ten digits"},         {{9, 127}},
+    {{257, 3}},  {{32, 1000}, {}, DType::f32, "an ImageNet head"}, {{2, 4099}},
+    {{1, 8191}},
 };
 constexpr Rung kRungs[] = {
     {"thread-per-row",
@@ -173,6 +244,11 @@ constexpr Rung kRungs[] = {
      {.dtypes = kFloats},
      launch_warp_per_row,
      row_bytes},
+    {"register-resident",
+     "A team of threads holds both rows in registers: each is read once.",
+     {.dtypes = kFloats, .takes = fits_row_team},
+     launch_register_resident,
+     row_bytes},
 };
 constexpr Rung kBackwardRungs[] = {
     {"thread-per-row", "A thread a row.", {.dtypes = kFloats}, launch_backward_thread_per_row},
@@ -180,6 +256,10 @@ constexpr Rung kBackwardRungs[] = {
      "A warp reads and writes its row side by side, so whole sectors are used.",
      {.dtypes = kFloats},
      launch_backward_warp_per_row},
+    {"register-resident",
+     "A team of threads holds both rows in registers: each is read once.",
+     {.dtypes = kFloats, .takes = fits_row_team},
+     launch_backward_register_resident},
 };
 
 double elements(const Problem& p) {
@@ -211,7 +291,10 @@ const Op cross_entropy_soft = {
     .check = [](const Problem& p) { require_positive("cross_entropy_soft", kExtents, p); },
     .reference = reference::cross_entropy_soft,
     .flops = [](const Problem& p) { return 6 * elements(p); },
-    .bytes = [](const Problem& p) { return (width(p) + 4) * elements(p) + 4.0 * static_cast<double>(terms(p)); },
+    .bytes =
+        [](const Problem& p) {
+          return (width(p) + 4) * elements(p) + 4.0 * static_cast<double>(p.extents[Rows::rows] + 1);
+        },
     .bound = {.c = 4, .terms = terms},
     .problems = kProblems,
     .rungs = kRungs,
@@ -238,7 +321,10 @@ const Op cross_entropy_soft_backward = {
     .check = [](const Problem& p) { require_positive("cross_entropy_soft_backward", kExtents, p); },
     .reference = reference::cross_entropy_soft_backward,
     .flops = [](const Problem& p) { return 5 * elements(p); },
-    .bytes = [](const Problem& p) { return (2 * width(p) + 4) * elements(p) + 4.0 * static_cast<double>(terms(p)); },
+    .bytes =
+        [](const Problem& p) {
+          return (2 * width(p) + 4) * elements(p) + 4.0 * static_cast<double>(p.extents[Rows::rows] + 1);
+        },
     .bound = {.c = 4, .terms = [](const Problem& p) { return p.extents[Rows::C]; }},
     .problems = kProblems,
     .rungs = kBackwardRungs,

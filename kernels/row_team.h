@@ -47,14 +47,22 @@ struct HeldRow {
 
   /// All loads are issued before the first of them is waited for.
   __device__ static HeldRow load(const T* row, const Packing<T>& packing, int64_t C, float outside) {
-    Pack<T> packs[kPacks];
+    return load_beside(row, packing, C, outside);
+  }
+
+  /// The same columns of a row of another type, as wide as T or wider: of bfloat16 logits and their float targets, say.
+  template <class U>
+  __device__ static HeldRow load_beside(const U* row, const Packing<T>& packing, int64_t C, float outside) {
+    constexpr int kWide = Pack<U>::kSize, kLoads = kPacks * kSize / kWide;
+    static_assert(kSize % kWide == 0);
+    Pack<U> packs[kLoads];
 #pragma unroll
-    for (int k = 0; k < kPacks; ++k) packs[k] = load_ragged(row, first(packing, k), C, outside);
+    for (int k = 0; k < kLoads; ++k) packs[k] = load_ragged(row, column(packing, k * kWide), C, outside);
     HeldRow held;
 #pragma unroll
-    for (int k = 0; k < kPacks; ++k)
+    for (int k = 0; k < kLoads; ++k)
 #pragma unroll
-      for (int e = 0; e < kSize; ++e) held.values[k * kSize + e] = to_float(packs[k].values[e]);
+      for (int e = 0; e < kWide; ++e) held.values[k * kWide + e] = to_float(packs[k].values[e]);
     return held;
   }
 

@@ -62,6 +62,12 @@ constexpr TrafficCase kCases[] = {
     {"batch_norm_train_backward", {{1030, 64, 1, 1}, {1e-5, 0.1}}},
     {"batch_norm_eval_backward", {{1030, 64}, {1e-5, 0.1}}},
     {"batch_norm_eval_backward", {{1030, 64, 1, 1}, {1e-5, 0.1}}},
+    {"cross_entropy_soft", {{64, 1000}}},
+    {"cross_entropy_soft_backward", {{64, 1000}}},
+    {"binary_cross_entropy", {{100003}}},
+    {"binary_cross_entropy_backward", {{100003}}},
+    {"concat", {{3000, 2, 24, 40}}},
+    {"concat_backward", {{3000, 2, 24, 40}}},
 };
 
 struct Counted {
