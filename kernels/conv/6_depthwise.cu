@@ -104,7 +104,7 @@ __global__ void __launch_bounds__(kThreads)
 constexpr int kTaps = 9;
 
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     depthwise_backward_filter_kernel(ConvShape z, Patches patches, const T* __restrict__ x, const T* __restrict__ dy,
                                      float* __restrict__ sums, int64_t pitch, int64_t slice) {
   __shared__ float part[kRows][kTaps][kLanes];

@@ -12,6 +12,7 @@
 //   4_implicit_gemm.cu the same products, their patches gathered on the way into shared memory
 //   5_split_k.cu       backward filter over slices of the pixels, added in a fixed order
 //   6_depthwise.cu     groups of one channel: no product, but filters kept in shared memory
+//   7_stem.cu          few channels: taps and channels of a filter row as one axis, forward alone
 //   9_winograd.cu      3x3 of stride 1 with 2.25 times fewer multiplications, less exactly
 //   epilogue.h         what happens to a finished sum of the forward pass
 //   10_implicit_mma.cu     the three passes as products whose patches are fetched where they lie, on tensor cores
@@ -103,6 +104,10 @@ bool conv2d_implicit_gemm_takes(const Problem& problem);
 
 void conv2d_backward_filter_split_k(const Problem&, void* const* operands, void* workspace, Stream stream);
 int64_t conv2d_backward_filter_split_k_workspace(const Problem& problem);
+
+void conv2d_stem(const Problem&, void* const* operands, void* workspace, Stream stream);
+/// For Needs::takes: at most 4 channels, one group, rows that fit shared memory.
+bool conv2d_stem_takes(const Problem& problem);
 
 void conv2d_winograd(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_backward_data_winograd(const Problem&, void* const* operands, void* workspace, Stream stream);

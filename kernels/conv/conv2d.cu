@@ -127,6 +127,12 @@ constexpr Needs for_depthwise(bool (*takes)(const Problem&)) {
   return {.dtypes = kFloats, .takes = takes};
 }
 
+constexpr const char* kStemIdea =
+    "With 3 channels every float was fetched and questioned by itself, 12 times; a row's taps and channels are one "
+    "run, "
+    "read once for 64 pixels.";
+constexpr Needs kStem = {.dtypes = bit(DType::f32), .takes = conv2d_stem_takes};
+
 constexpr const char* kWinogradIdea =
     "36 multiplications a channel for 2 x 2 results of a 3x3 filter; transformed, 16 do, as 16 matrix products.";
 constexpr Needs kWinograd = {.dtypes = bit(DType::f32), .takes = conv2d_winograd_takes};
@@ -138,6 +144,7 @@ constexpr Rung kForwardRungs[] = {
     {"implicit-gemm", kImplicitIdea, kImplicit, conv2d_implicit_gemm},
     {"implicit-gemm-wide", kImplicitWideIdea, kImplicit, conv2d_implicit_gemm_wide},
     {"depthwise", kDepthwiseIdea, for_depthwise(conv2d_depthwise_takes), conv2d_depthwise},
+    {"stem", kStemIdea, kStem, conv2d_stem},
     {"winograd", kWinogradIdea, kWinograd, conv2d_winograd, conv2d_winograd_workspace, kWinogradFactor},
     {"implicit-mma", kMmaIdea, kMma, conv2d_implicit_mma},
     {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_implicit_wgmma), conv2d_implicit_wgmma},
@@ -218,6 +225,9 @@ int choose_forward(const Problem& problem, int capability) {
   if (z.groups > 1 && conv2d_depthwise_takes(problem)) return rung_named(kForwardRungs, "depthwise");
   std::string_view rung = tensor_core_rung(problem, capability, for_hopper(takes_implicit_wgmma), z.C);
   if (rung.empty()) rung = multiplier_rung(problem, capability, kForwardProduct, z.pixels_out(), z.filters());
+  // Where a row of y fills most of its 64 pixels, and taps are wider than a pixel.
+  const bool stem = rung.starts_with("implicit-gemm") && conv2d_stem_takes(problem) && z.S > 1 && z.Q >= 48;
+  if (stem) rung = "stem";
   return rung_named(kForwardRungs, rung);
 }
 
