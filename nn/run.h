@@ -5,6 +5,7 @@
 //   config.json              RunConfig: how pictures must reach the model, and how it came about
 //   log.csv                  a row for each epoch
 //   predictions.json         what the model says of each validation picture (nn/predictions.h)
+//   steps.csv                a row for each step, where it is wanted (nn/callbacks/step_log.h)
 //   checkpoint.safetensors   while training is not finished (nn/checkpoint.h)
 //   features-*               while frozen features are kept on disk (nn/features.h)
 

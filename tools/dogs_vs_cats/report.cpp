@@ -108,6 +108,7 @@ class Report {
 
   ReportData make() {
     report_.epochs = load_log(options_.run);
+    report_.steps = load_steps(options_.run);
     report_.computed_on = device_->describe();
     const std::size_t classes = report_.config.classes.size();
     report_.training_pictures = count_classes(*data_.train_plain(), classes);

@@ -68,6 +68,9 @@ std::string drawn(const AnyChart& chart) {
   return "<div>" + svg_of(chart, {.width = 640, .height = 400}) + "</div>";
 }
 
+// A step's share of the smoothed loss: about the last 20 steps have a say.
+constexpr double kSmoothing = 0.05;
+
 std::string curves(const ReportData& data) {
   if (data.epochs.empty()) return "<p>The run has no log of its epochs.</p>";
   Series train{.name = "training loss", .points = {}}, valid{.name = "validation loss", .points = {}},
@@ -83,12 +86,25 @@ std::string curves(const ReportData& data) {
       Chart{.title = "Loss", .x_label = "epoch", .y_label = "loss (nats)", .series = {train, valid}, .hover = true});
   text += drawn(
       Chart{.title = "Accuracy", .x_label = "epoch", .y_label = "accuracy (%)", .series = {accuracy}, .hover = true});
-  if (!data.rate.points.empty())
-    text += drawn(Chart{.title = "Learning rate",
-                        .x_label = "step (mini-batches)",
-                        .y_label = "learning rate",
-                        .series = {data.rate},
-                        .hover = true});
+  if (data.steps.empty()) return text + "</div>";
+  // A few hundred points are what a curve of this size can show, and what a page should carry.
+  constexpr std::size_t kMostPoints = 300;
+  const std::size_t every = (data.steps.size() + kMostPoints - 1) / kMostPoints;
+  Series rate{.name = "", .points = {}}, loss{.name = "", .points = {}};
+  double smooth = data.steps.front().loss;
+  for (std::size_t i = 0; i < data.steps.size(); ++i) {
+    smooth += kSmoothing * (data.steps[i].loss - smooth);
+    if (i % every != 0 && i + 1 != data.steps.size()) continue;
+    rate.points.emplace_back(i, data.steps[i].lr);
+    loss.points.emplace_back(i, smooth);
+  }
+  text += drawn(
+      Chart{.title = "Learning rate", .x_label = "step", .y_label = "learning rate", .series = {rate}, .hover = true});
+  text += drawn(Chart{.title = "Training loss, smoothed",
+                      .x_label = "step",
+                      .y_label = "loss (nats)",
+                      .series = {loss},
+                      .hover = true});
   return text + "</div>";
 }
 

@@ -9,6 +9,7 @@
 #include "core/chart.h"
 #include "data/image.h"
 #include "data/image_folder.h"
+#include "nn/callbacks/step_log.h"
 #include "nn/checkpoint.h"
 #include "nn/interpretation.h"
 #include "nn/run.h"
@@ -42,7 +43,7 @@ struct ReportData {
   std::string run;
   RunConfig config;
   std::vector<EpochResult> epochs;
-  Series rate;  ///< by step; without points where it is not known
+  std::vector<LoggedStep> steps;  ///< none where the run has no steps.csv
   Evaluation evaluation;
   std::vector<ShownClass> classes;  ///< by class
   std::string heat_layer;           ///< whose activations the heat maps show; "" without maps

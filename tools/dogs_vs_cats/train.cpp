@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "nn/callbacks/step_log.h"
 #include "tools/dogs_vs_cats/commands.h"
 #include "tools/dogs_vs_cats/fine_tuning.h"
 #include "tools/dogs_vs_cats/policy_options.h"
@@ -100,7 +101,7 @@ void TrainCommand::run() {
   fmt::print("Training {} on {}\n", options_.arch, learner.device().describe());
   std::fflush(stdout);
   fine_tuning_.add_callbacks(learner);
-  learner.add(progress);
+  learner.add(progress).add(std::make_shared<StepLog>());
   const std::optional<EpochResult> row = fine_tuning_.fit(learner, options_.freeze);
   progress->finish();
   if (learner.interrupted()) {
