@@ -96,10 +96,37 @@ __global__ void softmax_vectorised(const T* __restrict__ x, T* __restrict__ y, i
   }
 }
 
-// Rung 5, register-resident. The second read was of what the threads had just held. Now they keep it: a team (a warp up
-// to about 1000 columns, a block up to 16000) loads its row once, all loads under way together, and finds maximum, sum
-// and result in registers. One read and one write: the floor, without a cache's help. Each element's exponential is
-// computed once, by its thread's own maximum, and scaled to the row's.
+// Rung 5, shared-resident. The second read was of what the threads had just held. Here each puts its packs into shared
+// memory as it appends them, and finds them there again: one read and one write, the floor, for rows of up to 56
+// thousand floats. A thread reads back only what it wrote itself, so no barrier is needed beyond that of the sum, and
+// neighbours' packs lie side by side: no bank conflicts. What it costs: a long row has an SM for itself, whose memory
+// pipe rests while the row's sum is brought together.
+constexpr int kWideBlock = 1024;
+
+template <class T, bool kLog>
+__global__ void __launch_bounds__(kWideBlock)
+    softmax_shared_resident(const T* __restrict__ x, T* __restrict__ y, int64_t C) {
+  Pack<T>* const kept = dynamic_shared<Pack<T>>();
+  x += blockIdx.x * C;
+  y += blockIdx.x * C;
+  const Packing<T> packing = packing_of(x, C);
+  MaxSum row;
+  for (int64_t k = threadIdx.x; k < packing.count; k += blockDim.x) {
+    kept[k] = load_ragged(x, packing.first(k), C, -INFINITY);
+    row = append(row, kept[k]);
+  }
+  row = block_merge(row);
+  for (int64_t k = threadIdx.x; k < packing.count; k += blockDim.x) {
+    Pack<T> pack = kept[k];
+    for (T& value : pack.values) value = from_float<T>(normalised<kLog>(to_float(value), row.maximum, row.sum));
+    store_ragged(y, packing.first(k), C, pack);
+  }
+}
+
+// Rung 6, register-resident. Shared memory is one step away still, and a block a row is too much for short ones. A team
+// (a warp up to about 1000 columns, a block up to 16000) keeps its row in registers: all loads are under way together,
+// and maximum, sum and result are found without another access. Each element's exponential is computed once, by its
+// thread's own maximum, and scaled to the row's.
 template <class Team, class T, bool kLog>
 __global__ void __launch_bounds__(Team::kBlockThreads)
     softmax_register_resident(const T* __restrict__ x, T* __restrict__ y, int64_t rows, int64_t C) {
@@ -160,6 +187,29 @@ void launch_vectorised(const Problem& problem, void* const* operands, void*, Str
   });
 }
 
+// Bytes of shared memory for a row, wherever it starts.
+int64_t kept_bytes(const Problem& problem) {
+  return (ceil_div(problem.extents[Rows::C] * static_cast<int64_t>(width(problem)), 16) + 1) * 16;
+}
+
+// A block of compute capability 9.0 may have 227 KiB; the sums of the warps want a little of it.
+bool fits_shared(const Problem& problem) {
+  return kept_bytes(problem) <= 226 * 1024;
+}
+
+template <bool kLog>
+void launch_shared_resident(const Problem& problem, void* const* operands, void*, Stream stream) {
+  const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_type(problem.dtype, [&]<class T>() {
+    launch(softmax_shared_resident<T, kLog>,
+           {.grid = blocks_for(rows, 1),
+            .block = C < kWideBlock * Pack<T>::kSize ? kBlock : kWideBlock,
+            .shared_bytes = static_cast<unsigned>(kept_bytes(problem)),
+            .stream = stream},
+           as<const T>(operands[0]), as<T>(operands[1]), C);
+  });
+}
+
 template <bool kLog>
 void launch_register_resident(const Problem& problem, void* const* operands, void*, Stream stream) {
   const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
@@ -186,6 +236,7 @@ constexpr Problem kProblems[] = {
     {{32, 1000}, {}, DType::f32, "an ImageNet head"},
     {{2, 4099}},
     {{1, 8191}},
+    {{1, 20011}},
 };
 
 template <bool kLog>
@@ -203,8 +254,12 @@ constexpr Rung kRungs[] = {
      "Loads and stores of 16 bytes, wherever the row starts, and one rescaling a pack.",
      {.dtypes = kFloats},
      launch_vectorised<kLog>},
+    {"shared-resident",
+     "A block keeps the row in shared memory: one read and one write, for long rows too.",
+     {.min_capability = 90, .dtypes = kFloats, .takes = fits_shared},
+     launch_shared_resident<kLog>},
     {"register-resident",
-     "A team of threads holds the row in registers: one read and one write.",
+     "A team of threads holds the row in registers, all loads under way at once.",
      {.dtypes = kFloats, .takes = fits_row_team},
      launch_register_resident<kLog>},
 };

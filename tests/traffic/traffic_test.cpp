@@ -70,6 +70,22 @@ constexpr TrafficCase kCases[] = {
     {"concat_backward", {{3000, 2, 24, 40}}},
 };
 
+/// Ops bound by memory that have no case, and why.
+struct Exception {
+  const char* op;
+  const char* why;
+};
+constexpr Exception kExceptions[] = {
+    {"im2col", "an element of x is wanted by R S windows: the minimum counts one read, the others are a cache's"},
+    {"col2im", "as im2col"},
+    {"max_pool", "windows overlap: an element is wanted by several of them"},
+    {"max_pool_backward", "as max_pool"},
+    {"avg_pool", "as max_pool"},
+    {"avg_pool_backward", "as max_pool"},
+    {"global_avg_pool", "counted with the pools"},
+    {"global_avg_pool_backward", "counted with the pools"},
+};
+
 struct Counted {
   double bytes = 0, sector_bytes = 0;
   std::string by_operand;
@@ -141,6 +157,20 @@ TEST_CASE("traffic: the last rung of each memory-bound ladder moves the fewest b
                       " moves ", counted.bytes, " bytes, and ", minimum, " would do");
       }
     }
+  }
+}
+
+TEST_CASE("traffic: every op that is bound by memory has a case, or a reason to have none") {
+  std::set<std::string> known;
+  for (const TrafficCase& test : kCases) known.insert(test.op);
+  for (const Exception& exception : kExceptions) known.insert(exception.op);
+  constexpr double kFlopsPerByte = 8;  // a GPU has an order of magnitude more to offer for each
+  for (const Op* op : simt::target().catalogue()) {
+    const bool bound = std::all_of(op->problems.begin(), op->problems.end(), [&](const Problem& problem) {
+      return op->flops(problem) <= kFlopsPerByte * op->bytes(problem);
+    });
+    CHECK_MESSAGE((!bound || known.count(op->name) == 1), std::string(op->name),
+                  " moves more than it computes, and has no case in this file");
   }
 }
 
