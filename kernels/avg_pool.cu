@@ -6,8 +6,8 @@
 // is served by the cache.
 
 #include "kernels/catalogue_ops.h"
-#include "kernels/launch.h"
 #include "kernels/pool.h"
+#include "kernels/pool_ladder.h"
 #include "kernels/reference/reference.h"
 
 namespace weft::WEFT_TARGET {
@@ -15,129 +15,104 @@ namespace {
 
 using extents::Pool;
 
-// One output: the formula as written.
+/// One pass of the ladder in pool_ladder.h. An output is the formula as written.
 template <class T>
-__device__ void mean_of_window(const T* x, T* y, const PoolShape& shape, const Pixel& at, int c) {
-  const Range h_range = pixels_of_window(at.row, shape.H, shape.R, shape.stride_h, shape.pad_h);
-  const Range w_range = pixels_of_window(at.column, shape.W, shape.S, shape.stride_w, shape.pad_w);
-  float sum = 0;
-  for (int h = h_range.first; h < h_range.last; ++h)
-    for (int w = w_range.first; w < w_range.last; ++w)
-      sum += to_float(x[((at.n * shape.H + h) * shape.W + w) * shape.C + c]);
-  const int divisor = divisor_of_window(at.row, shape.H, shape.R, shape.stride_h, shape.pad_h) *
-                      divisor_of_window(at.column, shape.W, shape.S, shape.stride_w, shape.pad_w);
-  y[((at.n * shape.P + at.row) * shape.Q + at.column) * shape.C + c] = from_float<T>(sum / static_cast<float>(divisor));
-}
+struct AverageForward {
+  const T* x;
+  T* y;
+  PoolShape shape;
+  using Planes = Plane<T>;
+  static constexpr int64_t kPixelBytes = sizeof(T);
+
+  AverageForward(const Problem& problem, void* const* operands)
+      : x(as<const T>(operands[0])), y(as<T>(operands[1])), shape(pool_shape(problem)) {}
+  __host__ __device__ Extent2d in() const { return {shape.H, shape.W}; }
+  __host__ __device__ Extent2d out() const { return {shape.P, shape.Q}; }
+  __host__ __device__ Range in_rows(int p) const {
+    return pixels_of_window(p, shape.H, shape.R, shape.stride_h, shape.pad_h);
+  }
+  __device__ Planes planes(int64_t n) const { return whole_plane(x, n, in(), shape.C); }
+  template <int kVector>
+  __device__ Planes stage(int64_t n, const Part& part, unsigned char* shared) const {
+    return stage_plane<kVector>(planes(n), reinterpret_cast<T*>(shared), in(), shape.C, part);
+  }
+
+  template <int kVector>
+  __device__ void at(const Planes& from, const Pixel& pixel, int c) const {
+    const Range h_range = in_rows(pixel.row);
+    const Range w_range = pixels_of_window(pixel.column, shape.W, shape.S, shape.stride_w, shape.pad_w);
+    float sums[kVector] = {};
+    for (int h = h_range.first; h < h_range.last; ++h)
+      for (int w = w_range.first; w < w_range.last; ++w) {
+        const Vector<T, kVector> values = from.template load<kVector>(h, w, c);
+#pragma unroll
+        for (int v = 0; v < kVector; ++v) sums[v] += to_float(values.values[v]);
+      }
+    const int divisor = divisor_of_window(pixel.row, shape.H, shape.R, shape.stride_h, shape.pad_h) *
+                        divisor_of_window(pixel.column, shape.W, shape.S, shape.stride_w, shape.pad_w);
+    Vector<T, kVector> result;
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) result.values[v] = from_float<T>(sums[v] / static_cast<float>(divisor));
+    store_vector(y, ((pixel.n * shape.P + pixel.row) * shape.Q + pixel.column) * shape.C + c, result);
+  }
+};
 
 // One input's gradient: it asks every window that holds it, so that no two threads write one element.
 template <class T>
-__device__ void gradient_of_pixel(const T* dy, T* dx, const PoolShape& shape, const Pixel& at, int c) {
-  const Range p_range = windows_of_pixel(at.row, shape.P, shape.R, shape.stride_h, shape.pad_h);
-  const Range q_range = windows_of_pixel(at.column, shape.Q, shape.S, shape.stride_w, shape.pad_w);
-  float sum = 0;
-  for (int p = p_range.first; p < p_range.last; ++p)
-    for (int q = q_range.first; q < q_range.last; ++q) {
-      const int divisor = divisor_of_window(p, shape.H, shape.R, shape.stride_h, shape.pad_h) *
-                          divisor_of_window(q, shape.W, shape.S, shape.stride_w, shape.pad_w);
-      sum += to_float(dy[((at.n * shape.P + p) * shape.Q + q) * shape.C + c]) / static_cast<float>(divisor);
-    }
-  dx[((at.n * shape.H + at.row) * shape.W + at.column) * shape.C + c] = from_float<T>(sum);
-}
+struct AverageBackward {
+  const T* dy;
+  T* dx;
+  PoolShape shape;
+  using Planes = Plane<T>;
+  static constexpr int64_t kPixelBytes = sizeof(T);
 
-// Rung 1, thread-per-output (backward: per input). Coalesced, since channels are innermost, but every thread takes its
-// index apart with 64-bit divisions.
-template <class T>
-__global__ void avg_pool_thread_per_output(const T* __restrict__ x, T* __restrict__ y, PoolShape shape) {
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= shape.N * shape.P * shape.Q * shape.C) return;
-  mean_of_window(x, y, shape, pixel_at(i / shape.C, shape.P, shape.Q), static_cast<int>(i % shape.C));
-}
+  AverageBackward(const Problem& problem, void* const* operands)
+      : dy(as<const T>(operands[0])), dx(as<T>(operands[1])), shape(pool_shape(problem)) {}
+  __host__ __device__ Extent2d in() const { return {shape.P, shape.Q}; }
+  __host__ __device__ Extent2d out() const { return {shape.H, shape.W}; }
+  __host__ __device__ Range in_rows(int h) const {
+    return windows_of_pixel(h, shape.P, shape.R, shape.stride_h, shape.pad_h);
+  }
+  __device__ Planes planes(int64_t n) const { return whole_plane(dy, n, in(), shape.C); }
+  template <int kVector>
+  __device__ Planes stage(int64_t n, const Part& part, unsigned char* shared) const {
+    return stage_plane<kVector>(planes(n), reinterpret_cast<T*>(shared), in(), shape.C, part);
+  }
 
-template <class T>
-__global__ void avg_pool_backward_thread_per_input(const T* __restrict__ dy, T* __restrict__ dx, PoolShape shape) {
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= shape.N * shape.H * shape.W * shape.C) return;
-  gradient_of_pixel(dy, dx, shape, pixel_at(i / shape.C, shape.H, shape.W), static_cast<int>(i % shape.C));
-}
+  template <int kVector>
+  __device__ void at(const Planes& from, const Pixel& pixel, int c) const {
+    const Range p_range = in_rows(pixel.row);
+    const Range q_range = windows_of_pixel(pixel.column, shape.Q, shape.S, shape.stride_w, shape.pad_w);
+    float sums[kVector] = {};
+    for (int p = p_range.first; p < p_range.last; ++p)
+      for (int q = q_range.first; q < q_range.last; ++q) {
+        const int divisor = divisor_of_window(p, shape.H, shape.R, shape.stride_h, shape.pad_h) *
+                            divisor_of_window(q, shape.W, shape.S, shape.stride_w, shape.pad_w);
+        const Vector<T, kVector> values = from.template load<kVector>(p, q, c);
+#pragma unroll
+        for (int v = 0; v < kVector; ++v) sums[v] += to_float(values.values[v]) / static_cast<float>(divisor);
+      }
+    Vector<T, kVector> result;
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) result.values[v] = from_float<T>(sums[v]);
+    store_vector(dx, ((pixel.n * shape.H + pixel.row) * shape.W + pixel.column) * shape.C + c, result);
+  }
+};
 
-// Rung 2, warp-per-pixel. A warp takes one pixel and walks its channels 32 at a time: the divisions, the window's edges
-// and the divisor are the same for the whole warp and are paid once for all channels.
-template <class T>
-__global__ void avg_pool_warp_per_pixel(const T* __restrict__ x, T* __restrict__ y, PoolShape shape) {
-  const int64_t pixel = int64_t{blockIdx.x} * blockDim.y + threadIdx.y;
-  if (pixel >= shape.N * shape.P * shape.Q) return;
-  const Pixel at = pixel_at(pixel, shape.P, shape.Q);
-  for (int c = static_cast<int>(threadIdx.x); c < shape.C; c += 32) mean_of_window(x, y, shape, at, c);
-}
-
-template <class T>
-__global__ void avg_pool_backward_warp_per_pixel(const T* __restrict__ dy, T* __restrict__ dx, PoolShape shape) {
-  const int64_t pixel = int64_t{blockIdx.x} * blockDim.y + threadIdx.y;
-  if (pixel >= shape.N * shape.H * shape.W) return;
-  const Pixel at = pixel_at(pixel, shape.H, shape.W);
-  for (int c = static_cast<int>(threadIdx.x); c < shape.C; c += 32) gradient_of_pixel(dy, dx, shape, at, c);
-}
-
-void launch_thread_per_output(const Problem& problem, void* const* operands, void*, Stream stream) {
-  const PoolShape shape = pool_shape(problem);
-  with_type(problem.dtype, [&]<class T>() {
-    launch(avg_pool_thread_per_output<T>,
-           {.grid = blocks_for(shape.N * shape.P * shape.Q * shape.C, kBlock), .block = kBlock, .stream = stream},
-           as<const T>(operands[0]), as<T>(operands[1]), shape);
-  });
-}
-
-void launch_warp_per_pixel(const Problem& problem, void* const* operands, void*, Stream stream) {
-  const PoolShape shape = pool_shape(problem);
-  with_type(problem.dtype, [&]<class T>() {
-    launch(avg_pool_warp_per_pixel<T>,
-           {.grid = blocks_for(shape.N * shape.P * shape.Q, 8), .block = dim3(32, 8), .stream = stream},
-           as<const T>(operands[0]), as<T>(operands[1]), shape);
-  });
-}
-
-void launch_backward_thread_per_input(const Problem& problem, void* const* operands, void*, Stream stream) {
-  const PoolShape shape = pool_shape(problem);
-  with_type(problem.dtype, [&]<class T>() {
-    launch(avg_pool_backward_thread_per_input<T>,
-           {.grid = blocks_for(shape.N * shape.H * shape.W * shape.C, kBlock), .block = kBlock, .stream = stream},
-           as<const T>(operands[0]), as<T>(operands[1]), shape);
-  });
-}
-
-void launch_backward_warp_per_pixel(const Problem& problem, void* const* operands, void*, Stream stream) {
-  const PoolShape shape = pool_shape(problem);
-  with_type(problem.dtype, [&]<class T>() {
-    launch(avg_pool_backward_warp_per_pixel<T>,
-           {.grid = blocks_for(shape.N * shape.H * shape.W, 8), .block = dim3(32, 8), .stream = stream},
-           as<const T>(operands[0]), as<T>(operands[1]), shape);
-  });
-}
-
+constexpr const char* kForwardIdea = "A thread an output, its place found by divisions.";
+constexpr const char* kBackwardIdea = "A thread an input asks each window that holds it: no atomics.";
 constexpr Rung kRungs[] = {
-    {"thread-per-output",
-     "A thread an output, its place found by divisions.",
-     {.dtypes = kFloats},
-     launch_thread_per_output},
-    {"warp-per-pixel",
-     "A warp walks the channels of an output pixel, so that the divisions are paid once for all of them.",
-     {.dtypes = kFloats},
-     launch_warp_per_pixel},
+    pool_rung<AverageForward>(0, "thread-per-output", kForwardIdea),
+    pool_rung<AverageForward>(1, nullptr, nullptr),
+    pool_rung<AverageForward>(2, nullptr, nullptr),
+    pool_rung<AverageForward>(3, nullptr, nullptr),
 };
 constexpr Rung kBackwardRungs[] = {
-    {"thread-per-input",
-     "A thread an input asks each window that holds it: no atomics.",
-     {.dtypes = kFloats},
-     launch_backward_thread_per_input},
-    {"warp-per-pixel",
-     "A warp walks the channels of an input pixel, so that the divisions are paid once for all of them.",
-     {.dtypes = kFloats},
-     launch_backward_warp_per_pixel},
+    pool_rung<AverageBackward>(0, "thread-per-input", kBackwardIdea),
+    pool_rung<AverageBackward>(1, nullptr, nullptr),
+    pool_rung<AverageBackward>(2, nullptr, nullptr),
+    pool_rung<AverageBackward>(3, nullptr, nullptr),
 };
-
-int choose(const Problem& problem, int) {
-  return fills_a_warp(problem) ? 1 : 0;
-}
 
 double bytes(const Problem& p) {
   return width(p) * (pool_inputs(p) + pool_outputs(p));
@@ -167,7 +142,7 @@ const Op avg_pool = {
     .bound = {.c = 2, .terms = [](const Problem& p) { return p.extents[Pool::R] * p.extents[Pool::S]; }},
     .problems = kPoolProblems,
     .rungs = kRungs,
-    .choose = choose,
+    .choose = choose_pool_rung,
 };
 
 const Op avg_pool_backward = {
@@ -193,7 +168,7 @@ const Op avg_pool_backward = {
     .problems = kPoolProblems,
     .rungs = kBackwardRungs,
     .gradient_of = "avg_pool",
-    .choose = choose,
+    .choose = choose_pool_rung,
 };
 
 }  // namespace weft::WEFT_TARGET

@@ -6,8 +6,8 @@
 // As torch has it: padding is minus infinity, the first of equal maxima wins, and a NaN beats everything.
 
 #include "kernels/catalogue_ops.h"
-#include "kernels/launch.h"
 #include "kernels/pool.h"
+#include "kernels/pool_ladder.h"
 #include "kernels/reference/reference.h"
 
 namespace weft::WEFT_TARGET {
@@ -15,141 +15,140 @@ namespace {
 
 using extents::Pool;
 
-// One output: the formula as written.
+/// One pass of the ladder in pool_ladder.h. An output is the formula as written.
 template <class T>
-__device__ void max_of_window(const T* x, T* y, int32_t* index, const PoolShape& shape, const Pixel& at, int c) {
-  const Range h_range = pixels_of_window(at.row, shape.H, shape.R, shape.stride_h, shape.pad_h);
-  const Range w_range = pixels_of_window(at.column, shape.W, shape.S, shape.stride_w, shape.pad_w);
-  float best = -INFINITY;
-  int where = h_range.first * shape.W + w_range.first;
-  for (int h = h_range.first; h < h_range.last; ++h)
-    for (int w = w_range.first; w < w_range.last; ++w) {
-      const float value = to_float(x[((at.n * shape.H + h) * shape.W + w) * shape.C + c]);
-      if (value > best || value != value) {
-        best = value;
-        where = h * shape.W + w;
-      }
+struct MaxForward {
+  const T* x;
+  T* y;
+  int32_t* index;
+  PoolShape shape;
+  using Planes = Plane<T>;
+  static constexpr int64_t kPixelBytes = sizeof(T);
+
+  MaxForward(const Problem& problem, void* const* operands)
+      : x(as<const T>(operands[0])),
+        y(as<T>(operands[1])),
+        index(as<int32_t>(operands[2])),
+        shape(pool_shape(problem)) {}
+  __host__ __device__ Extent2d in() const { return {shape.H, shape.W}; }
+  __host__ __device__ Extent2d out() const { return {shape.P, shape.Q}; }
+  __host__ __device__ Range in_rows(int p) const {
+    return pixels_of_window(p, shape.H, shape.R, shape.stride_h, shape.pad_h);
+  }
+  __device__ Planes planes(int64_t n) const { return whole_plane(x, n, in(), shape.C); }
+  template <int kVector>
+  __device__ Planes stage(int64_t n, const Part& part, unsigned char* shared) const {
+    return stage_plane<kVector>(planes(n), reinterpret_cast<T*>(shared), in(), shape.C, part);
+  }
+
+  template <int kVector>
+  __device__ void at(const Planes& from, const Pixel& pixel, int c) const {
+    const Range h_range = in_rows(pixel.row);
+    const Range w_range = pixels_of_window(pixel.column, shape.W, shape.S, shape.stride_w, shape.pad_w);
+    Vector<T, kVector> best;
+    Vector<int32_t, kVector> where;
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) {
+      best.values[v] = from_float<T>(-INFINITY);
+      where.values[v] = h_range.first * shape.W + w_range.first;
     }
-  const int64_t to = ((at.n * shape.P + at.row) * shape.Q + at.column) * shape.C + c;
-  y[to] = from_float<T>(best);
-  index[to] = where;
-}
+    for (int h = h_range.first; h < h_range.last; ++h)
+      for (int w = w_range.first; w < w_range.last; ++w) {
+        const Vector<T, kVector> candidate = from.template load<kVector>(h, w, c);
+#pragma unroll
+        for (int v = 0; v < kVector; ++v) {
+          const float value = to_float(candidate.values[v]);
+          if (value > to_float(best.values[v]) || value != value) {
+            best.values[v] = candidate.values[v];
+            where.values[v] = h * shape.W + w;
+          }
+        }
+      }
+    const int64_t to = ((pixel.n * shape.P + pixel.row) * shape.Q + pixel.column) * shape.C + c;
+    store_vector(y, to, best);
+    store_vector(index, to, where);
+  }
+};
+
+/// dy and the index of one picture.
+template <class T>
+struct MaxGradients {
+  Plane<T> dy;
+  Plane<int32_t> index;
+};
 
 // One input's gradient: it asks every window that holds it. Gathering this way, a thread writes its own element once;
 // the other way round, windows that overlap would need atomics, whose order changes the bits.
+// The index costs 4 bytes an output in each pass. Without it the backward pass would read x and y and look for the
+// maximum again: at stride 2 an output has 4 inputs, which are 16 bytes in float32 and 8 in bfloat16, and y's 4 or 2
+// more, where writing and reading the index are 8. Kept it is, then; a byte for the place within the window would do
+// for 2, but no longer be torch's index.
 template <class T>
-__device__ void gradient_of_pixel(const T* dy, const int32_t* index, T* dx, const PoolShape& shape, const Pixel& at,
-                                  int c) {
-  const Range p_range = windows_of_pixel(at.row, shape.P, shape.R, shape.stride_h, shape.pad_h);
-  const Range q_range = windows_of_pixel(at.column, shape.Q, shape.S, shape.stride_w, shape.pad_w);
-  const int me = at.row * shape.W + at.column;
-  float sum = 0;
-  for (int p = p_range.first; p < p_range.last; ++p)
-    for (int q = q_range.first; q < q_range.last; ++q) {
-      const int64_t from = ((at.n * shape.P + p) * shape.Q + q) * shape.C + c;
-      if (index[from] == me) sum += to_float(dy[from]);
-    }
-  dx[((at.n * shape.H + at.row) * shape.W + at.column) * shape.C + c] = from_float<T>(sum);
-}
+struct MaxBackward {
+  const T* dy;
+  const int32_t* index;
+  T* dx;
+  PoolShape shape;
+  using Planes = MaxGradients<T>;
+  static constexpr int64_t kPixelBytes = sizeof(T) + sizeof(int32_t);
 
-// Rung 1, thread-per-output. Channels are innermost, so neighbouring threads read neighbouring addresses. But each
-// thread takes its index apart with 64-bit divisions, which cost more than the nine comparisons of a 3 x 3 window.
-template <class T>
-__global__ void max_pool_thread_per_output(const T* __restrict__ x, T* __restrict__ y, int32_t* __restrict__ index,
-                                           PoolShape shape) {
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= shape.N * shape.P * shape.Q * shape.C) return;
-  max_of_window(x, y, index, shape, pixel_at(i / shape.C, shape.P, shape.Q), static_cast<int>(i % shape.C));
-}
+  MaxBackward(const Problem& problem, void* const* operands)
+      : dy(as<const T>(operands[0])),
+        index(as<const int32_t>(operands[1])),
+        dx(as<T>(operands[2])),
+        shape(pool_shape(problem)) {}
+  __host__ __device__ Extent2d in() const { return {shape.P, shape.Q}; }
+  __host__ __device__ Extent2d out() const { return {shape.H, shape.W}; }
+  __host__ __device__ Range in_rows(int h) const {
+    return windows_of_pixel(h, shape.P, shape.R, shape.stride_h, shape.pad_h);
+  }
+  __device__ Planes planes(int64_t n) const {
+    return {whole_plane(dy, n, in(), shape.C), whole_plane(index, n, in(), shape.C)};
+  }
+  template <int kVector>
+  __device__ Planes stage(int64_t n, const Part& part, unsigned char* shared) const {
+    const int64_t elements = int64_t{part.rows.last - part.rows.first} * shape.Q * part.packs * kVector;
+    auto* const indices = reinterpret_cast<int32_t*>(shared);  // first: 4-byte numbers want addresses of 4
+    const Planes whole = planes(n);
+    return {stage_plane<kVector>(whole.dy, reinterpret_cast<T*>(indices + elements), in(), shape.C, part),
+            stage_plane<kVector>(whole.index, indices, in(), shape.C, part)};
+  }
 
-template <class T>
-__global__ void max_pool_backward_thread_per_input(const T* __restrict__ dy, const int32_t* __restrict__ index,
-                                                   T* __restrict__ dx, PoolShape shape) {
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (i >= shape.N * shape.H * shape.W * shape.C) return;
-  gradient_of_pixel(dy, index, dx, shape, pixel_at(i / shape.C, shape.H, shape.W), static_cast<int>(i % shape.C));
-}
+  template <int kVector>
+  __device__ void at(const Planes& from, const Pixel& pixel, int c) const {
+    const Range p_range = in_rows(pixel.row);
+    const Range q_range = windows_of_pixel(pixel.column, shape.Q, shape.S, shape.stride_w, shape.pad_w);
+    const int me = pixel.row * shape.W + pixel.column;
+    float sums[kVector] = {};
+    for (int p = p_range.first; p < p_range.last; ++p)
+      for (int q = q_range.first; q < q_range.last; ++q) {
+        const Vector<int32_t, kVector> winner = from.index.template load<kVector>(p, q, c);
+        const Vector<T, kVector> gradient = from.dy.template load<kVector>(p, q, c);
+#pragma unroll
+        for (int v = 0; v < kVector; ++v)
+          if (winner.values[v] == me) sums[v] += to_float(gradient.values[v]);
+      }
+    Vector<T, kVector> result;
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) result.values[v] = from_float<T>(sums[v]);
+    store_vector(dx, ((pixel.n * shape.H + pixel.row) * shape.W + pixel.column) * shape.C + c, result);
+  }
+};
 
-// Rung 2, warp-per-pixel. A warp takes one output pixel and walks its channels 32 at a time: the divisions, the
-// window's edges and the branches are the same for the whole warp and are paid once for all channels.
-template <class T>
-__global__ void max_pool_warp_per_pixel(const T* __restrict__ x, T* __restrict__ y, int32_t* __restrict__ index,
-                                        PoolShape shape) {
-  const int64_t pixel = int64_t{blockIdx.x} * blockDim.y + threadIdx.y;
-  if (pixel >= shape.N * shape.P * shape.Q) return;
-  const Pixel at = pixel_at(pixel, shape.P, shape.Q);
-  for (int c = static_cast<int>(threadIdx.x); c < shape.C; c += 32) max_of_window(x, y, index, shape, at, c);
-}
-
-template <class T>
-__global__ void max_pool_backward_warp_per_pixel(const T* __restrict__ dy, const int32_t* __restrict__ index,
-                                                 T* __restrict__ dx, PoolShape shape) {
-  const int64_t pixel = int64_t{blockIdx.x} * blockDim.y + threadIdx.y;
-  if (pixel >= shape.N * shape.H * shape.W) return;
-  const Pixel at = pixel_at(pixel, shape.H, shape.W);
-  for (int c = static_cast<int>(threadIdx.x); c < shape.C; c += 32) gradient_of_pixel(dy, index, dx, shape, at, c);
-}
-
-void launch_thread_per_output(const Problem& problem, void* const* operands, void*, Stream stream) {
-  const PoolShape shape = pool_shape(problem);
-  with_type(problem.dtype, [&]<class T>() {
-    launch(max_pool_thread_per_output<T>,
-           {.grid = blocks_for(shape.N * shape.P * shape.Q * shape.C, kBlock), .block = kBlock, .stream = stream},
-           as<const T>(operands[0]), as<T>(operands[1]), as<int32_t>(operands[2]), shape);
-  });
-}
-
-void launch_warp_per_pixel(const Problem& problem, void* const* operands, void*, Stream stream) {
-  const PoolShape shape = pool_shape(problem);
-  with_type(problem.dtype, [&]<class T>() {
-    launch(max_pool_warp_per_pixel<T>,
-           {.grid = blocks_for(shape.N * shape.P * shape.Q, 8), .block = dim3(32, 8), .stream = stream},
-           as<const T>(operands[0]), as<T>(operands[1]), as<int32_t>(operands[2]), shape);
-  });
-}
-
-void launch_backward_thread_per_input(const Problem& problem, void* const* operands, void*, Stream stream) {
-  const PoolShape shape = pool_shape(problem);
-  with_type(problem.dtype, [&]<class T>() {
-    launch(max_pool_backward_thread_per_input<T>,
-           {.grid = blocks_for(shape.N * shape.H * shape.W * shape.C, kBlock), .block = kBlock, .stream = stream},
-           as<const T>(operands[0]), as<const int32_t>(operands[1]), as<T>(operands[2]), shape);
-  });
-}
-
-void launch_backward_warp_per_pixel(const Problem& problem, void* const* operands, void*, Stream stream) {
-  const PoolShape shape = pool_shape(problem);
-  with_type(problem.dtype, [&]<class T>() {
-    launch(max_pool_backward_warp_per_pixel<T>,
-           {.grid = blocks_for(shape.N * shape.H * shape.W, 8), .block = dim3(32, 8), .stream = stream},
-           as<const T>(operands[0]), as<const int32_t>(operands[1]), as<T>(operands[2]), shape);
-  });
-}
-
+constexpr const char* kForwardIdea = "A thread an output, its place found by divisions.";
+constexpr const char* kBackwardIdea = "A thread an input asks each window that holds it: no atomics.";
 constexpr Rung kRungs[] = {
-    {"thread-per-output",
-     "A thread an output, its place found by divisions.",
-     {.dtypes = kFloats},
-     launch_thread_per_output},
-    {"warp-per-pixel",
-     "A warp walks the channels of an output pixel, so that the divisions are paid once for all of them.",
-     {.dtypes = kFloats},
-     launch_warp_per_pixel},
+    pool_rung<MaxForward>(0, "thread-per-output", kForwardIdea),
+    pool_rung<MaxForward>(1, nullptr, nullptr),
+    pool_rung<MaxForward>(2, nullptr, nullptr),
+    pool_rung<MaxForward>(3, nullptr, nullptr),
 };
 constexpr Rung kBackwardRungs[] = {
-    {"thread-per-input",
-     "A thread an input asks each window that holds it: no atomics.",
-     {.dtypes = kFloats},
-     launch_backward_thread_per_input},
-    {"warp-per-pixel",
-     "A warp walks the channels of an input pixel, so that the divisions are paid once for all of them.",
-     {.dtypes = kFloats},
-     launch_backward_warp_per_pixel},
+    pool_rung<MaxBackward>(0, "thread-per-input", kBackwardIdea),
+    pool_rung<MaxBackward>(1, nullptr, nullptr),
+    pool_rung<MaxBackward>(2, nullptr, nullptr),
+    pool_rung<MaxBackward>(3, nullptr, nullptr),
 };
-
-int choose(const Problem& problem, int) {
-  return fills_a_warp(problem) ? 1 : 0;
-}
 
 }  // namespace
 
@@ -177,7 +176,7 @@ const Op max_pool = {
     .bound = {.c = 1},
     .problems = kPoolProblems,
     .rungs = kRungs,
-    .choose = choose,
+    .choose = choose_pool_rung,
     .exact_on_integers = true,
 };
 
@@ -206,7 +205,7 @@ const Op max_pool_backward = {
     .problems = kPoolProblems,
     .rungs = kBackwardRungs,
     .gradient_of = "max_pool",
-    .choose = choose,
+    .choose = choose_pool_rung,
     .exact_on_integers = true,
 };
 

@@ -41,13 +41,13 @@ struct Range {
 };
 
 /// The pixels of window `p` along one axis that lie in the picture.
-__device__ inline Range pixels_of_window(int p, int size, int window, int stride, int pad) {
+__host__ __device__ inline Range pixels_of_window(int p, int size, int window, int stride, int pad) {
   const int begin = p * stride - pad, end = begin + window;
   return {begin > 0 ? begin : 0, end < size ? end : size};
 }
 
 /// The windows along one axis that hold pixel `h`: those p with p * stride - pad <= h < p * stride - pad + window.
-__device__ inline Range windows_of_pixel(int h, int windows, int window, int stride, int pad) {
+__host__ __device__ inline Range windows_of_pixel(int h, int windows, int window, int stride, int pad) {
   const int first = h + pad < window ? 0 : (h + pad - window) / stride + 1;
   const int last = (h + pad) / stride + 1;
   return {first, last < windows ? last : windows};
@@ -115,11 +115,6 @@ inline int64_t pool_overlap(const Problem& p) {
   using extents::Pool;
   return ceil_div(p.extents[Pool::R], p.extents[Pool::stride_h]) *
          ceil_div(p.extents[Pool::S], p.extents[Pool::stride_w]);
-}
-
-/// A warp walks the channels of a pixel; below a warp's width of channels, lanes would be idle.
-inline bool fills_a_warp(const Problem& problem) {
-  return problem.extents[extents::Pool::C] >= 32;
 }
 
 // N H W C  R S  stride  pad  P Q

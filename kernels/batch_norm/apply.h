@@ -2,7 +2,7 @@
 // y from known statistics: all of batch_norm_eval, and the last step of batch_norm_train's vectorised rung.
 
 #include "kernels/batch_norm/batch_norm.h"
-#include "kernels/batch_norm/channels.h"
+#include "kernels/channels.h"
 #include "kernels/launch.h"
 
 namespace weft::WEFT_TARGET {

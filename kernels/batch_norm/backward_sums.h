@@ -2,7 +2,7 @@
 // What the later rungs of batch norm's backward pass share: packs of dy behind the ReLU's mask, and dx from known sums.
 
 #include "kernels/batch_norm/batch_norm.h"
-#include "kernels/batch_norm/channels.h"
+#include "kernels/channels.h"
 #include "kernels/target.h"
 
 namespace weft::WEFT_TARGET {

@@ -7,7 +7,7 @@
 
 #include "kernels/batch_norm/backward_sums.h"
 #include "kernels/batch_norm/batch_norm.h"
-#include "kernels/batch_norm/channels.h"
+#include "kernels/channels.h"
 #include "kernels/launch.h"
 
 namespace weft::WEFT_TARGET {
@@ -87,7 +87,7 @@ void launch_vectorised(const Problem& problem, void* const* operands, void* work
   const auto statistics = channel_statistics<kTrain>(problem, operands);
   auto* const dweight = as<float>(operands[At::dweight]);
   auto* const dbias = as<float>(operands[At::dbias]);
-  with_vector(problem, [&]<class T, int kVector>() {
+  with_vector(problem.dtype, problem.extents[BatchNorm::C], [&]<class T, int kVector>() {
     const VectorChunks chunks = vector_chunks<kVector>(rows, C);
     const auto pass = [&](auto kernel, const Gradient<T>& gradient, float inverse_rows) {
       launch(kernel, {.grid = chunks.grid, .block = kBlock, .shared_bytes = sizeof(GradientFactors), .stream = stream},
@@ -123,7 +123,7 @@ void batch_norm_eval_backward_vectorised(const Problem& problem, void* const* op
 int64_t batch_norm_backward_vectorised_workspace(const Problem& problem) {
   const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   int64_t bytes = 0;
-  with_vector(problem, [&]<class T, int kVector>() {
+  with_vector(problem.dtype, problem.extents[BatchNorm::C], [&]<class T, int kVector>() {
     bytes = vector_chunks<kVector>(rows, C).chunks * C * static_cast<int64_t>(sizeof(Partial));
   });
   return bytes;

@@ -73,7 +73,7 @@ void launch_vectorised(const Problem& problem, void* const* operands, void*, Str
   const ChannelStatistics running = {as<const float>(operands[At::running_mean]),
                                      as<const float>(operands[At::running_var]), true,
                                      static_cast<float>(problem.scalars[BatchNorm::eps])};
-  with_vector(problem, [&]<class T, int kVector>() {
+  with_vector(problem.dtype, problem.extents[BatchNorm::C], [&]<class T, int kVector>() {
     apply_vectors<T, kVector>(problem, as<const T>(operands[At::x]), as<const float>(operands[At::weight]),
                               as<const float>(operands[At::bias]), running, finish_of<T>(problem, operands),
                               as<T>(operands[At::y]), stream);

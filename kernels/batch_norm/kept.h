@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "kernels/batch_norm/batch_norm.h"
-#include "kernels/batch_norm/channels.h"
+#include "kernels/channels.h"
 #include "kernels/ptx.h"
 #include "kernels/target.h"
 

@@ -12,8 +12,8 @@
 
 #include "kernels/batch_norm/apply.h"
 #include "kernels/batch_norm/batch_norm.h"
-#include "kernels/batch_norm/channels.h"
 #include "kernels/batch_norm/kept.h"
+#include "kernels/channels.h"
 #include "kernels/launch.h"
 
 namespace weft::WEFT_TARGET {
@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(kBlock)
 template <bool kCluster>
 void launch_kept(const Problem& problem, void* const* operands, Stream stream, const KeptShape& shape) {
   const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
-  with_vector(problem, [&]<class T, int kVector>() {
+  with_vector(problem.dtype, problem.extents[BatchNorm::C], [&]<class T, int kVector>() {
     launch(batch_norm_kept<T, kVector, kCluster>,
            {.grid = blocks_for(shape.groups * shape.cluster, 1),
             .block = kBlock,

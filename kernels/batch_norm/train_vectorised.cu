@@ -7,8 +7,8 @@
 
 #include "kernels/batch_norm/apply.h"
 #include "kernels/batch_norm/batch_norm.h"
-#include "kernels/batch_norm/channels.h"
 #include "kernels/batch_norm/moments.h"
+#include "kernels/channels.h"
 #include "kernels/launch.h"
 
 namespace weft::WEFT_TARGET {
@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(kBlock)
 
 void batch_norm_train_vectorised(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
   const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
-  with_vector(problem, [&]<class T, int kVector>() {
+  with_vector(problem.dtype, problem.extents[BatchNorm::C], [&]<class T, int kVector>() {
     const VectorChunks chunks = vector_chunks<kVector>(rows, C);
     const T* const x = as<const T>(operands[At::x]);
     launch(batch_norm_vector_moments<T, kVector>, {.grid = chunks.grid, .block = kBlock, .stream = stream}, x,
@@ -132,7 +132,7 @@ void batch_norm_train_vectorised(const Problem& problem, void* const* operands, 
 int64_t batch_norm_vectorised_workspace(const Problem& problem) {
   const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   int64_t bytes = 0;
-  with_vector(problem, [&]<class T, int kVector>() {
+  with_vector(problem.dtype, problem.extents[BatchNorm::C], [&]<class T, int kVector>() {
     bytes = vector_chunks<kVector>(rows, C).chunks * C * static_cast<int64_t>(sizeof(Partial));
   });
   return bytes;

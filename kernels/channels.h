@@ -1,8 +1,9 @@
 #pragma once
-// Threads over packs of channels. A block of kBlock threads lies over (rows, C) as `lanes` threads side by side, a
-// power of two, with kVector channels each, and kBlock / lanes rows below each other. With 8 lanes of 16 bytes a row is
-// a line of 128 bytes, four whole sectors; a channel's own numbers are read once a block, into shared memory. Where C
-// is no multiple of a pack's elements, rows do not begin at multiples of 16 bytes, and kVector is 1.
+// Threads over packs of channels, for batch norm and global pooling. A block of kBlock threads lies over (rows, C) as
+// `lanes` threads side by side, a power of two, with kVector channels each, and kBlock / lanes rows below each other.
+// With 8 lanes of 16 bytes a row is a line of 128 bytes, four whole sectors; a channel's own numbers are read once a
+// block, into shared memory. Where C is no multiple of a pack's elements, rows do not begin at multiples of 16 bytes,
+// and kVector is 1.
 
 #include <algorithm>
 
@@ -10,25 +11,11 @@
 #include "kernels/launch_math.h"
 #include "kernels/reduce.h"
 #include "kernels/target.h"
+#include "kernels/vector.h"
 
 namespace weft::WEFT_TARGET {
 
 inline constexpr int kMostChannels = 64;  // of a block: 8 lanes of 8 bfloat16
-
-/// kVector elements, loaded and stored by one instruction.
-template <class T, int kVector>
-struct alignas(sizeof(T) * kVector) Vector {
-  T values[kVector];
-};
-
-template <int kVector, class T>
-__device__ inline Vector<T, kVector> load_vector(const T* from, int64_t element) {
-  return *reinterpret_cast<const Vector<T, kVector>*>(from + element);
-}
-template <int kVector, class T>
-__device__ inline void store_vector(T* to, int64_t element, const Vector<T, kVector>& values) {
-  *reinterpret_cast<Vector<T, kVector>*>(to + element) = values;
-}
 
 /// Where a thread stands in its block.
 struct Place {
@@ -94,17 +81,6 @@ VectorChunks vector_chunks(int64_t rows, int64_t C) {
   const int64_t wanted = std::clamp<int64_t>(kBlocks / groups, 1, std::max<int64_t>(rows / kFewestRows, 1));
   const int64_t rows_in_chunk = ceil_div(rows, wanted), chunks = ceil_div(rows, rows_in_chunk);
   return {lanes, chunks, rows_in_chunk, dim3(static_cast<unsigned>(groups), static_cast<unsigned>(chunks))};
-}
-
-/// Calls run<T, kVector>() with the elements of a pack, or 1 where rows are no whole packs.
-template <class Run>
-void with_vector(const Problem& problem, Run&& run) {
-  with_type(problem.dtype, [&]<class T>() {
-    if (problem.extents[extents::BatchNorm::C] % Pack<T>::kSize == 0)
-      run.template operator()<T, Pack<T>::kSize>();
-    else
-      run.template operator()<T, 1>();
-  });
 }
 
 }  // namespace weft::WEFT_TARGET
