@@ -194,7 +194,7 @@ int64_t kept_bytes(const Problem& problem) {
 
 // A block of compute capability 9.0 may have 227 KiB; the sums of the warps want a little of it.
 bool fits_shared(const Problem& problem) {
-  return kept_bytes(problem) <= 226 * 1024;
+  return kept_bytes(problem) <= 224 * 1024;
 }
 
 template <bool kLog>
