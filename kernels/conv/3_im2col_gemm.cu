@@ -31,10 +31,15 @@ int images_at_a_time(const ConvShape& z, int64_t element_bytes) {
   return static_cast<int>(std::clamp<int64_t>(kColumnsBudget / image, 1, z.N));
 }
 
+/// Up to a multiple of 256: parts of the workspace begin there.
+int64_t whole_lines(int64_t bytes) {
+  return ceil_div(bytes, 256) * 256;
+}
+
 int64_t columns_bytes(const ConvShape& z, int64_t element_bytes) {
   if (z.is_pointwise()) return 0;
   const int64_t bytes = images_at_a_time(z, element_bytes) * int64_t{z.P} * z.Q * z.patch() * element_bytes;
-  return (bytes + 255) / 256 * 256;
+  return whole_lines(bytes);
 }
 
 template <class T>
@@ -101,28 +106,56 @@ __global__ void round_kernel(const float* __restrict__ from, __nv_bfloat16* __re
   if (i < n) to[i] = static_cast<__nv_bfloat16>(from[i]);
 }
 
+/// The product of one part: dweight = dy^T * columns, added to what is there where `adds`.
+template <class T, class Out>
+GemmCall<T, Out> filter_product(const ConvShape& part, const T* dy, const T* columns, Out* dweight, bool adds) {
+  return {.a = dy,
+          .b = columns,
+          .y = dweight,
+          .M = part.K,
+          .N = part.patch(),
+          .K = part.pixels_out(),
+          .trans_a = true,
+          .beta = adds ? 1.0f : 0.0f};
+}
+
+template <class T>
+int filter_step(const ConvShape& z) {
+  return z.is_pointwise() ? z.N : images_at_a_time(z, sizeof(T));
+}
+
+/// The workspace of backward filter: columns, then in bfloat16 the sums in float, then what a part's product wants: a
+/// filter's gradient is a few tiles with a long sum behind each, gemm's case for split-K.
+template <class T>
+struct FilterWorkspace {
+  int64_t sums, product, product_bytes;
+
+  explicit FilterWorkspace(const ConvShape& z)
+      : sums(columns_bytes(z, sizeof(T))),
+        product(sums + (sizeof(T) == sizeof(float)
+                            ? 0
+                            : whole_lines(int64_t{z.K} * z.patch() * static_cast<int64_t>(sizeof(float))))),
+        product_bytes(gemm_best_workspace(
+            filter_product<T, float>(with_images(z, filter_step<T>(z)), nullptr, nullptr, nullptr, false))) {}
+  int64_t bytes() const { return product + product_bytes; }
+};
+
 /// dweight = sum over the parts of dy^T * columns, each part added to the last. The parts always come in the same
 /// order, and no two threads add to one element, so the bits are the same on each run.
-template <class T, class Out>
-void accumulate_filter(const ConvShape& z, const T* x, const T* dy, T* workspace, Out* dweight, Stream stream) {
-  const int step = z.is_pointwise() ? z.N : images_at_a_time(z, sizeof(T));
+template <class T>
+void accumulate_filter(const ConvShape& z, const T* x, const T* dy, char* workspace, float* dweight, Stream stream) {
+  const FilterWorkspace<T> places(z);
+  const int step = filter_step<T>(z);
   for (int n = 0; n < z.N; n += step) {
     const ConvShape part = with_images(z, std::min(step, z.N - n));
     const T* columns = x;
     if (!z.is_pointwise()) {
-      launch_im2col(part, x + int64_t{n} * z.H * z.W * z.C, workspace, stream);
-      columns = workspace;
+      auto* to = reinterpret_cast<T*>(workspace);
+      launch_im2col(part, x + int64_t{n} * z.H * z.W * z.C, to, stream);
+      columns = to;
     }
-    gemm_best<T, Out>({.a = dy + int64_t{n} * z.P * z.Q * z.K,
-                       .b = columns,
-                       .bias = nullptr,
-                       .y = dweight,
-                       .M = z.K,
-                       .N = z.patch(),
-                       .K = part.pixels_out(),
-                       .trans_a = true,
-                       .beta = n == 0 ? 0.0f : 1.0f},
-                      stream);
+    gemm_best(filter_product(part, dy + int64_t{n} * z.P * z.Q * z.K, columns, dweight, n > 0), stream,
+              {workspace + places.product, places.product_bytes});
   }
 }
 
@@ -142,17 +175,18 @@ void conv2d_backward_data_im2col_gemm(const Problem& problem, void* const* opera
     backward_data<__nv_bfloat16>(problem, operands, workspace, stream);
 }
 
-// In bfloat16 the sum over the parts is kept in float, behind the columns, and rounded once at the end.
+// In bfloat16 the sum over the parts is kept in float, and rounded once at the end.
 void conv2d_backward_filter_im2col_gemm(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
   const ConvShape z = conv_shape(problem);
+  auto* memory = static_cast<char*>(workspace);
   if (problem.dtype == DType::f32) {
-    accumulate_filter(z, static_cast<const float*>(operands[0]), static_cast<const float*>(operands[1]),
-                      static_cast<float*>(workspace), static_cast<float*>(operands[2]), stream);
+    accumulate_filter(z, static_cast<const float*>(operands[0]), static_cast<const float*>(operands[1]), memory,
+                      static_cast<float*>(operands[2]), stream);
     return;
   }
-  auto* sums = reinterpret_cast<float*>(static_cast<char*>(workspace) + columns_bytes(z, sizeof(__nv_bfloat16)));
+  auto* sums = reinterpret_cast<float*>(memory + FilterWorkspace<__nv_bfloat16>(z).sums);
   accumulate_filter(z, static_cast<const __nv_bfloat16*>(operands[0]), static_cast<const __nv_bfloat16*>(operands[1]),
-                    static_cast<__nv_bfloat16*>(workspace), sums, stream);
+                    memory, sums, stream);
   const int64_t n = int64_t{z.K} * z.patch();
   launch(round_kernel, {.grid = dim3(static_cast<unsigned>(ceil_div(n, 256))), .block = dim3(256), .stream = stream},
          sums, static_cast<__nv_bfloat16*>(operands[2]), n);
@@ -176,8 +210,7 @@ int64_t conv2d_backward_data_im2col_gemm_workspace(const Problem& problem) {
 
 int64_t conv2d_backward_filter_im2col_gemm_workspace(const Problem& problem) {
   const ConvShape z = conv_shape(problem);
-  if (problem.dtype == DType::f32) return columns_bytes(z, 4);
-  return columns_bytes(z, 2) + int64_t{z.K} * z.patch() * static_cast<int64_t>(sizeof(float));
+  return problem.dtype == DType::f32 ? FilterWorkspace<float>(z).bytes() : FilterWorkspace<__nv_bfloat16>(z).bytes();
 }
 
 }  // namespace weft::WEFT_TARGET

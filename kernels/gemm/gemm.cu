@@ -72,9 +72,6 @@ GemmCall<T, Out> call_of(const Problem& problem, void* const* operands) {
           .beta = static_cast<float>(problem.scalars[Gemm::beta])};
 }
 
-template <class T>
-constexpr DType kTypeOf = std::is_same_v<T, float> ? DType::f32 : DType::bf16;
-
 template <class T, class Out>
 bool is_of_types(const Problem& problem) {
   return problem.dtype == kTypeOf<T> && type_of_y(problem) == kTypeOf<Out>;
@@ -351,39 +348,34 @@ const Op gemm = {
 };
 
 template <class T, class Out>
-void gemm_best(const GemmCall<T, Out>& call, Stream stream) {
-  const Problem problem = gemm_problem({.M = call.M,
-                                        .N = call.N,
-                                        .K = call.K,
-                                        .trans_a = call.trans_a,
-                                        .trans_b = call.trans_b,
-                                        .bias = call.bias != nullptr,
-                                        .residual = call.residual != nullptr,
-                                        .relu = call.relu,
-                                        .out_f32 = std::is_same_v<Out, float>,
-                                        .tf32 = call.tf32,
-                                        .lda = call.lda,
-                                        .ldb = call.ldb,
-                                        .ldy = call.ldy,
-                                        .ld_residual = call.ld_residual,
-                                        .alpha = call.alpha,
-                                        .beta = call.beta},
-                                       kTypeOf<T>);
+void gemm_best(const GemmCall<T, Out>& call, Stream stream, const GemmWorkspace& workspace) {
+  const Problem problem = problem_of(call);
   void* const operands[] = {const_cast<T*>(call.a), const_cast<T*>(call.b), const_cast<T*>(call.bias),
                             const_cast<Out*>(call.residual), call.y};
   const int capability = current_capability();
   const auto usable = [&](const Rung& candidate) {
-    return can_run(candidate, problem, capability) && candidate.workspace_bytes == nullptr &&
+    return can_run(candidate, problem, capability) &&
+           (candidate.workspace_bytes == nullptr || candidate.workspace_bytes(problem) <= workspace.bytes) &&
            (candidate.needs.alignment == 1 || aligned({call.a, call.b, call.bias, call.residual, call.y}));
   };
   int picked = pick_rung(gemm, problem, capability);
   if (!usable(kRungs[picked])) picked = choose(problem, capability, false);
   while (picked > 0 && !usable(kRungs[picked])) --picked;  // the ladder's first takes everything
-  kRungs[picked].launch(problem, operands, nullptr, stream);
+  kRungs[picked].launch(problem, operands, workspace.data, stream);
 }
 
-template void gemm_best(const GemmCall<float, float>&, Stream);
-template void gemm_best(const GemmCall<__nv_bfloat16, __nv_bfloat16>&, Stream);
-template void gemm_best(const GemmCall<__nv_bfloat16, float>&, Stream);
+template <class T, class Out>
+int64_t gemm_best_workspace(const GemmCall<T, Out>& call) {
+  const Problem problem = problem_of(call);
+  const Rung& picked = kRungs[pick_rung(gemm, problem, current_capability())];
+  return picked.workspace_bytes == nullptr ? 0 : picked.workspace_bytes(problem);
+}
+
+template void gemm_best(const GemmCall<float, float>&, Stream, const GemmWorkspace&);
+template void gemm_best(const GemmCall<__nv_bfloat16, __nv_bfloat16>&, Stream, const GemmWorkspace&);
+template void gemm_best(const GemmCall<__nv_bfloat16, float>&, Stream, const GemmWorkspace&);
+template int64_t gemm_best_workspace(const GemmCall<float, float>&);
+template int64_t gemm_best_workspace(const GemmCall<__nv_bfloat16, __nv_bfloat16>&);
+template int64_t gemm_best_workspace(const GemmCall<__nv_bfloat16, float>&);
 
 }  // namespace weft::WEFT_TARGET

@@ -100,11 +100,20 @@ template <class Out>
 void gemm_cluster_multicast(const GemmCall<__nv_bfloat16, Out>& call, Stream stream);
 void gemm_tma_store(const GemmCall<__nv_bfloat16, __nv_bfloat16>& call, Stream stream);
 
+/// Memory for a rung that wants some: its address is a multiple of 256.
+struct GemmWorkspace {
+  void* data = nullptr;
+  int64_t bytes = 0;
+};
+
 /// The launcher's choice among the above, for another op's launcher: what the catalogue's gemm would run, among the
-/// rungs that need no workspace and no more alignment than the call's addresses have. T and Out are float,
-/// __nv_bfloat16, or T bfloat16 with Out float.
+/// rungs that need no more workspace than there is, and no more alignment than the call's addresses have. T and Out are
+/// float, __nv_bfloat16, or T bfloat16 with Out float.
 template <class T, class Out>
-void gemm_best(const GemmCall<T, Out>& call, Stream stream);
+void gemm_best(const GemmCall<T, Out>& call, Stream stream, const GemmWorkspace& workspace = {});
+/// Bytes of workspace with which gemm_best runs its first choice for the call, whose pointers may be null.
+template <class T, class Out>
+int64_t gemm_best_workspace(const GemmCall<T, Out>& call);
 
 /// Elements from one row to the next of each matrix of a problem, for Needs::takes: its leading dimension, or its rows'
 /// length where that is 0.

@@ -1,7 +1,10 @@
 #pragma once
 // gemm's problems: one written down by names, and the shapes worth testing.
 
+#include <type_traits>
+
 #include "kernels/catalogue.h"
+#include "kernels/gemm/gemm.h"
 #include "kernels/ops.h"
 #include "kernels/target.h"
 
@@ -116,5 +119,30 @@ inline constexpr Problem kGemmProblems[] = {
     gemm_problem({.M = 10, .N = 512, .K = 16, .trans_a = true, .note = "resnet18 fc, backward weight"}),
     gemm_problem({.M = 49, .N = 64, .K = 288, .trans_b = true, .note = "a 3x3 convolution's columns and filters"}),
 };
+
+template <class T>
+constexpr DType kTypeOf = std::is_same_v<T, float> ? DType::f32 : DType::bf16;
+
+/// A call as the catalogue has it.
+template <class T, class Out>
+Problem problem_of(const GemmCall<T, Out>& call) {
+  return gemm_problem({.M = call.M,
+                       .N = call.N,
+                       .K = call.K,
+                       .trans_a = call.trans_a,
+                       .trans_b = call.trans_b,
+                       .bias = call.bias != nullptr,
+                       .residual = call.residual != nullptr,
+                       .relu = call.relu,
+                       .out_f32 = std::is_same_v<Out, float>,
+                       .tf32 = call.tf32,
+                       .lda = call.lda,
+                       .ldb = call.ldb,
+                       .ldy = call.ldy,
+                       .ld_residual = call.ld_residual,
+                       .alpha = call.alpha,
+                       .beta = call.beta},
+                      kTypeOf<T>);
+}
 
 }  // namespace weft::WEFT_TARGET
