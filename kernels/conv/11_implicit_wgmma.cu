@@ -1,11 +1,9 @@
 // conv2d on Hopper's tensor cores, rung 11 of the three passes: implicit GEMM with wgmma and TMA's im2col mode. The
-// formula and its costs stand in conv.h, the matrices in patches.h and im2col_map.h, the ring in gemm/wgmma_ring.h.
+// formula and its costs stand in conv.h, the matrices in patches.h and im2col_map.h, the ring in patch_ring.h.
 
 #include "kernels/conv/epilogue.h"
 #include "kernels/conv/filter_slices.h"
-#include "kernels/conv/im2col_map.h"
-#include "kernels/conv/statistics.h"
-#include "kernels/gemm/wgmma_ring.h"
+#include "kernels/conv/patch_ring.h"
 #include "kernels/launch.h"
 #include "kernels/launch_math.h"
 #include "kernels/ops.h"
@@ -13,24 +11,15 @@
 namespace weft::WEFT_TARGET {
 namespace {
 
-/// Two consumer warpgroups of 64 pixels each, and a producer.
-constexpr int kBlockM = 128;
 template <int kBlockN>
 constexpr int kStages = kBlockN == 64 ? 6 : 4;
-
 template <bool kBackward, int kBlockN>
-using PatchRing =
-    Ring<WgmmaTile<kBlockM, true>, WgmmaTile<kBlockN, !kBackward>, kStages<kBlockN>, 2 * gather_bytes(kBlockN)>;
+using ClassRing = PatchRing<kBackward, kBlockN, kStages<kBlockN>>;
 
 /// The maps of a launch's classes.
 struct PatchMaps {
   TensorMap at[PatchClasses::kMost];
 };
-
-/// Steps along the depth: 64 channels of a tap each. What is missing to 64 is zeros.
-__host__ __device__ inline int steps_of(const Patches& patches) {
-  return patches.rows.taps * patches.columns.taps * ((patches.channels + 63) / 64);
-}
 
 // Rung 11, implicit wgmma. Rung 10's threads spent most of their instructions on addresses: two comparisons, an
 // addition and a copy for every 16 bytes, and ldmatrix for every fragment. TMA's im2col mode knows what a patch is: a
@@ -46,13 +35,13 @@ __global__ void __launch_bounds__(kRingThreads, 1)
                                  const __grid_constant__ PatchMaps maps, const __grid_constant__ TensorMap map_weight,
                                  ConvEpilogue<bfloat16> epilogue, ChunkMoments moments) {
 #if WEFT_HAS_HOPPER
-  using Tiles = PatchRing<kBackward, kBlockN>;
+  using Tiles = ClassRing<kBackward, kBlockN>;
   const Tiles ring{dynamic_shared<unsigned char>()};
   const Patches& patches = classes.at[blockIdx.y];
   const TensorMap& map = maps.at[blockIdx.y];
   const int columns = kBackward ? z.C : z.K;
   const int column_blocks = (columns + kBlockN - 1) / kBlockN;
-  const int64_t m0 = int64_t{blockIdx.x} / column_blocks * kBlockM;       // this block's first pixel
+  const int64_t m0 = int64_t{blockIdx.x} / column_blocks * kPatchBlockM;  // this block's first pixel
   const int n0 = static_cast<int>(blockIdx.x) % column_blocks * kBlockN;  // and its first column
   if (m0 >= patches.height()) return;                                     // this class has fewer pixels than another
   const int steps = steps_of(patches);
@@ -63,27 +52,7 @@ __global__ void __launch_bounds__(kRingThreads, 1)
   const int warpgroup = static_cast<int>(threadIdx.x) / 128;
   if (warpgroup == 0) {
     set_max_registers_dec<kProducerRegisters>();
-    if (threadIdx.x == 0) {
-      const Pixel pixel(patches, m0);
-      for (int r = 0; r < patches.rows.taps; ++r) {
-        for (int s = 0; s < patches.columns.taps; ++s) {
-          const int tap = (patches.rows.first_tap + r * patches.rows.every_tap) * z.S + patches.columns.first_tap +
-                          s * patches.columns.every_tap;
-          for (int c = 0; c < patches.channels; c += 64, at.next()) {
-            ring.announce(at);
-            load_patches(ring.a(at.stage), map, patches, pixel, c, r, s, ring.full(at.stage));
-            if constexpr (kBackward) {  // a box is 64 filters (depth) of 64 channels
-#pragma unroll
-              for (int i = 0; i < kBlockN; i += 64)
-                tma_load_3d(ring.b(at.stage) + i / 64 * Tiles::TileB::kBytesOf64, map_weight, n0 + i, tap, c,
-                            ring.full(at.stage));
-            } else {
-              tma_load_3d(ring.b(at.stage), map_weight, c, tap, n0, ring.full(at.stage));
-            }
-          }
-        }
-      }
-    }
+    if (threadIdx.x == 0) produce_patches<kBackward, kBlockN>(ring, at, z, patches, map, map_weight, m0, n0);
   } else {
     set_max_registers_inc<kConsumerRegisters>();
     const int group = warpgroup - 1;  // rows 64 group and on
@@ -207,13 +176,13 @@ void launch_wgmma(const ConvShape& z, const PatchClasses& classes, int count, in
                   Stream stream) {
   PatchMaps maps{};
   for (int i = 0; i < count; ++i)
-    if (steps_of(classes.at[i]) > 0) maps.at[i] = patch_map(classes.at[i], source, kBlockM);
+    if (steps_of(classes.at[i]) > 0) maps.at[i] = patch_map(classes.at[i], source, kPatchBlockM);
   const int columns = kBackward ? z.C : z.K;
   launch(conv2d_implicit_wgmma_kernel<kBackward, kBlockN>,
-         {.grid =
-              dim3(blocks_for(ceil_div(height, kBlockM) * ceil_div(columns, kBlockN), 1), static_cast<unsigned>(count)),
+         {.grid = dim3(blocks_for(ceil_div(height, kPatchBlockM) * ceil_div(columns, kBlockN), 1),
+                       static_cast<unsigned>(count)),
           .block = dim3(kRingThreads),
-          .shared_bytes = PatchRing<kBackward, kBlockN>::kSharedBytes,
+          .shared_bytes = ClassRing<kBackward, kBlockN>::kSharedBytes,
           .stream = stream},
          z, classes, maps, filter_map(z, weight, kBackward ? 64 : kBlockN), epilogue, moments);
 }

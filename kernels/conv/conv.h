@@ -17,6 +17,7 @@
 //   epilogue.h         what happens to a finished sum of the forward pass
 //   10_implicit_mma.cu     the three passes as products whose patches are fetched where they lie, on tensor cores
 //   11_implicit_wgmma.cu   the same on Hopper's: TMA's im2col mode brings the patches, wgmma multiplies
+//   12_implicit_persistent.cu  forward and backward data by blocks that stay; results leave through the copy engine
 //   patches.h, im2col_map.h  what 4, 5, 10 and 11 share: where patches lie, and as the copy engine brings them
 //   statistics.h, statistics.cu  conv2d_statistics: the mean and variance of y with y
 //   conv2d.cu          the catalogue's entries, and the choice
@@ -140,5 +141,11 @@ bool takes_implicit_mma(const Problem& problem);
 bool takes_implicit_wgmma(const Problem& problem);
 bool takes_backward_data_implicit_wgmma(const Problem& problem);
 bool takes_backward_filter_implicit_wgmma(const Problem& problem);
+
+void conv2d_implicit_persistent(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_data_implicit_persistent(const Problem&, void* const* operands, void* workspace, Stream stream);
+/// For Needs::takes: what rung 11 takes, results with channels in eights, and no stride backward.
+bool takes_implicit_persistent(const Problem& problem);
+bool takes_backward_data_implicit_persistent(const Problem& problem);
 
 }  // namespace weft::WEFT_TARGET

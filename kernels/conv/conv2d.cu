@@ -119,6 +119,10 @@ constexpr const char* kWgmmaIdea =
     "Threads spent their instructions on the patches' addresses; TMA's im2col mode brings a tile of them for one "
     "thread's word, and wgmma reads it from shared memory.";
 
+constexpr const char* kPersistentIdea =
+    "A block fetched, multiplied and wrote in turns; one that stays fetches the next tile's patches meanwhile, and the "
+    "copy engine carries results off.";
+
 constexpr const char* kDepthwiseIdea =
     "Groups of one channel are no product, and neighbouring threads read filters a sector apart; 32 channels' filters "
     "in "
@@ -148,6 +152,7 @@ constexpr Rung kForwardRungs[] = {
     {"winograd", kWinogradIdea, kWinograd, conv2d_winograd, conv2d_winograd_workspace, kWinogradFactor},
     {"implicit-mma", kMmaIdea, kMma, conv2d_implicit_mma},
     {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_implicit_wgmma), conv2d_implicit_wgmma},
+    {"implicit-persistent", kPersistentIdea, for_hopper(takes_implicit_persistent), conv2d_implicit_persistent},
 };
 constexpr Rung kDataRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_data_direct},
@@ -160,6 +165,8 @@ constexpr Rung kDataRungs[] = {
      kWinogradFactor},
     {"implicit-mma", kMmaIdea, kMma, conv2d_backward_data_implicit_mma},
     {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_backward_data_implicit_wgmma), conv2d_backward_data_implicit_wgmma},
+    {"implicit-persistent", kPersistentIdea, for_hopper(takes_backward_data_implicit_persistent),
+     conv2d_backward_data_implicit_persistent},
 };
 constexpr Rung kFilterRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_filter_direct},
@@ -224,6 +231,7 @@ int choose_forward(const Problem& problem, int capability) {
   const ConvShape z = conv_shape(problem);
   if (z.groups > 1 && conv2d_depthwise_takes(problem)) return rung_named(kForwardRungs, "depthwise");
   std::string_view rung = tensor_core_rung(problem, capability, for_hopper(takes_implicit_wgmma), z.C);
+  if (rung == "implicit-wgmma" && takes_implicit_persistent(problem)) rung = "implicit-persistent";
   if (rung.empty()) rung = multiplier_rung(problem, capability, kForwardProduct, z.pixels_out(), z.filters());
   // Where a row of y fills most of its 64 pixels, and taps are wider than a pixel.
   const bool stem = rung.starts_with("implicit-gemm") && conv2d_stem_takes(problem) && z.S > 1 && z.Q >= 48;
@@ -235,6 +243,7 @@ int choose_data(const Problem& problem, int capability) {
   const ConvShape z = conv_shape(problem);
   if (z.groups > 1 && conv2d_backward_data_depthwise_takes(problem)) return rung_named(kDataRungs, "depthwise");
   std::string_view rung = tensor_core_rung(problem, capability, for_hopper(takes_backward_data_implicit_wgmma), z.K);
+  if (rung == "implicit-wgmma" && takes_backward_data_implicit_persistent(problem)) rung = "implicit-persistent";
   if (rung.empty()) rung = multiplier_rung(problem, capability, kGradientProduct, z.pixels_in(), z.channels());
   return rung_named(kDataRungs, rung);
 }

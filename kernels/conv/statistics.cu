@@ -137,6 +137,9 @@ constexpr Needs kMma = {.min_capability = 80, .dtypes = kFloats, .takes = takes_
 constexpr Needs kHopper = {
     .exact_capability = 90, .dtypes = bit(DType::bf16), .takes = takes_implicit_wgmma, .alignment = 16};
 
+constexpr Needs kPersistent = {
+    .exact_capability = 90, .dtypes = bit(DType::bf16), .takes = takes_implicit_persistent, .alignment = 16};
+
 constexpr Rung kRungs[] = {
     {"gathered-after", "y is convolved, then read again for its mean and variance.", kConvNeeds, launch_gathered_after,
      gathered_after_workspace},
@@ -145,6 +148,8 @@ constexpr Rung kRungs[] = {
      conv2d_statistics_implicit_mma, moments_bytes},
     {"implicit-wgmma", "The same of wgmma's sums, which four warps share.", kHopper, conv2d_statistics_implicit_wgmma,
      moments_bytes},
+    {"implicit-persistent", "The same in blocks that stay, which fetch the next tile's patches meanwhile.", kPersistent,
+     conv2d_statistics_implicit_persistent, moments_bytes},
 };
 
 /// As conv2d has it, where that rung gathers.

@@ -117,6 +117,7 @@ __device__ __forceinline__ void gather_registers(const ChunkMoments& to, int64_t
 // The implicit GEMMs' rungs of conv2d_statistics: as those of conv2d, with the moments gathered into `chunks`.
 void conv2d_statistics_implicit_mma(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_statistics_implicit_wgmma(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_statistics_implicit_persistent(const Problem&, void* const* operands, void* workspace, Stream stream);
 
 /// conv2d_statistics' operands by position.
 enum StatisticsOperand : int { kStatisticsX, kStatisticsWeight, kStatisticsY, kStatisticsMean, kStatisticsVar };

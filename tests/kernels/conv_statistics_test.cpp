@@ -47,7 +47,7 @@ TEST_CASE("conv statistics: each rung's are those of its own y, with a mean a hu
         CHECK(std::fabs(var[k] - exact_var) <= 1e-4 * exact_var);
       }
     }
-    CHECK(rungs == (type == DType::f32 ? 2 : 3));
+    CHECK(rungs == (type == DType::f32 ? 2 : 4));
   }
 }
 
@@ -57,7 +57,7 @@ TEST_CASE("conv statistics: gathered in the epilogue where there are tensor core
     return std::string(op.rungs[static_cast<std::size_t>(pick_rung(op, problem, capability))].name);
   };
   Problem problem{{128, 28, 28, 128, 128, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {}, DType::bf16};
-  CHECK(picked(problem, 90) == "implicit-wgmma");
+  CHECK(picked(problem, 90) == "implicit-persistent");
   CHECK(picked(problem, 80) == "implicit-mma");
   CHECK(picked(problem, 0) == "gathered-after");
   problem.dtype = DType::f32;
