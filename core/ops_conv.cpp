@@ -63,6 +63,16 @@ std::vector<Value> infer_conv2d(const Node& node, std::span<const Value> inputs)
   return {made({x[0], p, q, weight[0]}, inputs[0].dtype)};
 }
 
+/// x, weight -> y, and the mean and variance of its channels, for a batch norm behind it.
+std::vector<Value> infer_statistics(const Node& node, std::span<const Value> inputs) {
+  want_inputs(node, 2, 2);
+  std::vector<Value> outputs = infer_conv2d(node, inputs);
+  const Shape channels = {outputs[0].shape[-1]};
+  outputs.push_back(made(channels, DType::f32, "mean"));
+  outputs.push_back(made(channels, DType::f32, "var"));
+  return outputs;
+}
+
 /// dy, weight -> dx. The stride makes several H and W lead to one P and Q, so they are attributes.
 std::vector<Value> infer_backward_data(const Node& node, std::span<const Value> inputs) {
   want_inputs(node, 2, 2);
@@ -109,6 +119,7 @@ std::vector<ValueId> differentiate_conv2d(Graph& graph, NodeId id, std::span<con
 
 void define_conv(Definitions& definitions) {
   define(definitions, "conv2d", infer_conv2d, differentiate_conv2d);
+  define(definitions, "conv2d_statistics", infer_statistics);
   define(definitions, "conv2d_backward_data", infer_backward_data);
   define(definitions, "conv2d_backward_filter", infer_backward_filter);
 }

@@ -36,6 +36,17 @@ std::vector<Value> infer_train(const Node& node, std::span<const Value> inputs) 
   return {made(x, inputs[kX].dtype), made({x[-1]}, DType::f32, "save_mean"), made({x[-1]}, DType::f32, "save_invstd")};
 }
 
+/// The same with the batch's mean and variance as further inputs, as conv2d_statistics finds them.
+std::vector<Value> infer_gathered(const Node& node, std::span<const Value> inputs) {
+  want_inputs(node, kInputs + 2, kInputs + 2);
+  const Shape& x = inputs[kX].shape;
+  for (const std::size_t i : {std::size_t{kInputs}, std::size_t{kInputs} + 1})
+    want_shape(node, inputs[i], {x[-1]}, i == kInputs ? "mean" : "var", "one for each channel of x " + to_string(x));
+  Node train = node;
+  train.inputs.resize(kInputs);
+  return infer_train(train, inputs.first(kInputs));
+}
+
 std::vector<Value> infer_eval(const Node& node, std::span<const Value> inputs) {
   check_operands(node, inputs);
   return {made(inputs[kX].shape, inputs[kX].dtype)};
@@ -85,6 +96,7 @@ std::vector<ValueId> differentiate_eval(Graph& graph, NodeId id, std::span<const
 
 void define_norm(Definitions& definitions) {
   define(definitions, "batch_norm_train", infer_train, differentiate_train, {kMean, kVar});
+  define(definitions, "batch_norm_train_gathered", infer_gathered, {}, {kMean, kVar});
   define(definitions, "batch_norm_train_backward", infer_backward);
   define(definitions, "batch_norm_eval", infer_eval, differentiate_eval);
   define(definitions, "batch_norm_eval_backward", infer_backward);

@@ -129,6 +129,7 @@ const std::map<std::string_view, Fill>& table() {
   static const std::map<std::string_view, Fill> fills = {
       {"gemm", gemm},
       {"conv2d", conv_forward},
+      {"conv2d_statistics", [](Problem& p, const Node& n, Values i, Values) { conv(p, n, i[0].shape, i[1].shape); }},
       {"conv2d_backward_data",
        [](Problem& p, const Node& n, Values i, Values o) { conv(p, n, o[0].shape, i[1].shape); }},
       {"conv2d_backward_filter",
@@ -144,6 +145,8 @@ const std::map<std::string_view, Fill>& table() {
       {"avg_pool_backward", [](Problem& p, const Node& n, Values i, Values o) { pool(p, n, o[0].shape, i[0].shape); }},
       {"global_avg_pool", [](Problem& p, const Node&, Values i, Values) { global_pool(p, i[0].shape); }},
       {"global_avg_pool_backward", [](Problem& p, const Node&, Values, Values o) { global_pool(p, o[0].shape); }},
+      {"batch_norm_train_gathered",
+       [](Problem& p, const Node& n, Values i, Values) { batch_norm(p, n, i[0].shape, present(n, 3)); }},
       {"batch_norm_train",
        [](Problem& p, const Node& n, Values i, Values) { batch_norm(p, n, i[0].shape, present(n, 3)); }},
       {"batch_norm_eval",

@@ -28,6 +28,7 @@ constexpr const Op* kOps[] = {
     &batch_norm_eval,
     &batch_norm_train_backward,
     &batch_norm_eval_backward,
+    &batch_norm_train_gathered,
     &softmax,
     &log_softmax,
     &softmax_backward,

@@ -24,6 +24,8 @@
 //   global_avg_pool_backward   dy, dx                                                          Pool
 //   batch_norm_train           x, weight, bias, [residual], running_mean*, running_var*, y,    BatchNorm
 //                              save_mean, save_invstd
+//   batch_norm_train_gathered  x, weight, bias, [residual], running_mean*, running_var*, mean,   BatchNorm
+//                              var, y, save_mean, save_invstd
 //   batch_norm_eval            x, weight, bias, [residual], running_mean, running_var, y       BatchNorm
 //   batch_norm_train_backward  dy, x, [y], weight, save_mean, save_invstd, dx, dweight, dbias, BatchNorm
 //                              [dresidual]

@@ -8,12 +8,12 @@
 
 #include <algorithm>
 
+#include "kernels/batch_norm/moments.h"
 #include "kernels/catalogue_ops.h"
 #include "kernels/conv/entry.h"
 #include "kernels/error.h"
 #include "kernels/launch.h"
 #include "kernels/launch_math.h"
-#include "kernels/moments.h"
 #include "kernels/ops.h"
 #include "kernels/reference/reference.h"
 

@@ -79,6 +79,28 @@ void batch_norm_train(const Problem& problem, double* const* operands, double* c
   }
 }
 
+void batch_norm_train_gathered(const Problem& problem, double* const* operands, double* const* magnitudes) {
+  const std::int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
+  const double eps = problem.scalars[BatchNorm::eps], momentum = problem.scalars[BatchNorm::momentum];
+  const auto count = static_cast<double>(rows);
+  const double *x = operands[0], *residual = operands[3];  // (rows, C); all else is (C)
+  const double *weight = operands[1], *bias = operands[2], *mean = operands[6], *var = operands[7];
+  double *running_mean = operands[4], *running_var = operands[5];
+  for (std::int64_t c = 0; c < C; ++c) {
+    const double invstd = 1 / std::sqrt(var[c] + eps);
+    for (std::int64_t i = c; i < rows * C; i += C) {
+      operands[8][i] = finish(problem, (x[i] - mean[c]) * invstd * weight[c] + bias[c], residual, i);
+      magnitudes[8][i] = (std::abs(x[i]) + std::abs(mean[c])) * invstd * std::abs(weight[c]) + std::abs(bias[c]) +
+                         magnitude_of(residual, i);
+    }
+    magnitudes[4][c] = (1 - momentum) * std::abs(running_mean[c]) + momentum * std::abs(mean[c]);
+    running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean[c];
+    running_var[c] = (1 - momentum) * running_var[c] + momentum * var[c] * count / (count - 1);
+    operands[9][c] = mean[c];
+    operands[10][c] = invstd;
+  }
+}
+
 void batch_norm_eval(const Problem& problem, double* const* operands, double* const* magnitudes) {
   const std::int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   const double* x = operands[0];  // (rows, C)
