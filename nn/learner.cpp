@@ -55,6 +55,8 @@ Learner::State::State(Model model_, std::shared_ptr<const Dataset> train_, std::
   if (train && !train->augmented()) plain = train;
   check(model, train.get(), *valid, options);
   if (valid->multi_label()) options.targets.multi_label = true;
+  // What the first batch would refuse is refused before the work.
+  targets_of({{0}}, static_cast<std::int64_t>(model.classes().size()), options.targets);
   const ItemShape shape = valid->shape();
   model.set_size(shape.height, shape.width);
   device = make_device(options.device, {.threads = options.threads});

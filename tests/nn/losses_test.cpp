@@ -149,6 +149,12 @@ TEST_CASE("targets refuse what makes no sense") {
         }).find("one class each") != std::string::npos);
 }
 
+TEST_CASE("a learner refuses targets that make no sense before it computes anything") {
+  LearnerOptions options = options_for("cpu");
+  options.targets.class_weights = {1, 2, 3};
+  CHECK(error_of([&] { learner(options); }) == "3 class weights for 2 classes");
+}
+
 TEST_CASE("class weights: balanced makes each class weigh the same, and a list is read or refused") {
   const Stripes data(9, 1);  // 5 of class 0, 4 of class 1
   const std::vector<float> weights = balanced_weights(data, 3);
