@@ -39,7 +39,7 @@ void launch_vectorised(const Problem& problem, void* const* operands, void*, Str
   launch(batch_norm_keep_gathered, {.grid = blocks_for(C, kBlock), .block = kBlock, .stream = stream},
          as<const float>(operands[At::mean]), as<const float>(operands[At::var]), statistics, rows, C);
   const ChannelStatistics found = {statistics.save_mean, statistics.save_invstd, false, 0};
-  with_vector(problem, [&]<class T, int kVector>() {
+  with_vector(problem.dtype, C, [&]<class T, int kVector>() {
     apply_vectors<T, kVector>(problem, as<const T>(operands[At::x]), as<const float>(operands[At::weight]),
                               as<const float>(operands[At::bias]), found, finish_of<T>(problem, operands),
                               as<T>(operands[At::y]), stream);
