@@ -8,6 +8,7 @@
 
 #include "data/transform.h"
 #include "kernels/error.h"
+#include "nn/metrics.h"
 
 namespace weft {
 namespace {
@@ -20,33 +21,53 @@ float lead_of(const Prediction& prediction) {
 }
 
 float largest(const Prediction& prediction) {
-  return prediction.probabilities[static_cast<std::size_t>(predicted_class(prediction))];
+  return prediction.probabilities[static_cast<std::size_t>(most_probable(prediction))];
+}
+
+/// Indices by key, the smallest first, equals in their order; at most `count`.
+std::vector<std::size_t> first_of(std::vector<std::pair<double, std::size_t>> ranked, std::size_t count) {
+  std::ranges::stable_sort(ranked, [](const auto& a, const auto& b) { return a.first < b.first; });
+  ranked.resize(std::min(ranked.size(), count));
+  std::vector<std::size_t> indices;
+  for (const auto& [key, index] : ranked) indices.push_back(index);
+  return indices;
 }
 
 }  // namespace
 
-int predicted_class(const Prediction& prediction) {
-  const auto& p = prediction.probabilities;
-  return static_cast<int>(std::max_element(p.begin(), p.end()) - p.begin());
-}
-
 std::vector<std::size_t> notable_pictures(std::span<const Prediction> predictions, int label, Notable which,
                                           std::size_t count) {
-  std::vector<std::pair<float, std::size_t>> ranked;  // the smallest first
+  std::vector<std::pair<double, std::size_t>> ranked;
   for (std::size_t i = 0; i < predictions.size(); ++i) {
     const Prediction& prediction = predictions[i];
     if (prediction.label != label) continue;
-    const bool right = predicted_class(prediction) == label;
+    const bool right = most_probable(prediction) == label;
     if (which == Notable::most_uncertain)
       ranked.emplace_back(lead_of(prediction), i);
     else if (right == (which == Notable::most_correct))
       ranked.emplace_back(-largest(prediction), i);
   }
-  std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  ranked.resize(std::min(ranked.size(), count));
-  std::vector<std::size_t> indices;
-  for (const auto& [key, index] : ranked) indices.push_back(index);
-  return indices;
+  return first_of(std::move(ranked), count);
+}
+
+bool has_label(const Prediction& prediction, int label) {
+  return std::ranges::find(prediction.labels, label) != prediction.labels.end();
+}
+
+std::vector<std::size_t> notable_for_label(std::span<const Prediction> predictions, int label, double threshold,
+                                           Notable which, std::size_t count) {
+  std::vector<std::pair<double, std::size_t>> ranked;
+  for (std::size_t i = 0; i < predictions.size(); ++i) {
+    const double probability = predictions[i].probabilities[static_cast<std::size_t>(label)];
+    const bool is = has_label(predictions[i], label), said = probability > threshold;
+    if (which == Notable::most_uncertain)
+      ranked.emplace_back(std::abs(probability - threshold), i);
+    else if (which == Notable::most_correct && is && said)
+      ranked.emplace_back(-probability, i);
+    else if (which == Notable::most_incorrect && is != said)
+      ranked.emplace_back(said ? -probability : probability - 1, i);
+  }
+  return first_of(std::move(ranked), count);
 }
 
 std::vector<ConfusedPair> most_confused(const std::vector<std::vector<std::int64_t>>& confusion) {

@@ -19,12 +19,18 @@ enum class Notable {
   most_uncertain,  ///< of this class, the two likeliest classes closest to each other first
 };
 
-/// The class with the largest probability; the first one of equals.
-int predicted_class(const Prediction& prediction);
-
 /// At most `count` predictions whose true class is `label`, by index, the most notable first; equals in their order.
 std::vector<std::size_t> notable_pictures(std::span<const Prediction> predictions, int label, Notable which,
                                           std::size_t count);
+
+/// The same where a picture may have several labels and each is a question of its own, answered by a probability above
+/// `threshold`. Most correct: those with the label that are said to have it, the surest first. Most incorrect: those
+/// with it that are not, and those without it that are, the surest first. Most uncertain: the closest to the threshold.
+std::vector<std::size_t> notable_for_label(std::span<const Prediction> predictions, int label, double threshold,
+                                           Notable which, std::size_t count);
+
+/// Whether a picture has the label, where it may have several.
+bool has_label(const Prediction& prediction, int label);
 
 /// A pair of classes that are confused.
 struct ConfusedPair {

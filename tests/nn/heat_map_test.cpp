@@ -12,7 +12,7 @@
 #include "data/animals.h"
 #include "data/parallel.h"
 #include "nn/grad_cam.h"
-#include "nn/interpretation.h"
+#include "nn/metrics.h"
 #include "tests/nn/harness.h"
 
 namespace weft::tests {
@@ -107,7 +107,7 @@ TEST_CASE("heat maps: the animal's quadrant holds most of the mass in 80% of dra
   std::vector<std::int64_t> indices(static_cast<std::size_t>(valid->size()));
   std::iota(indices.begin(), indices.end(), 0);
   std::vector<int> predicted;
-  for (const Prediction& prediction : learn.validate().predictions) predicted.push_back(predicted_class(prediction));
+  for (const Prediction& prediction : learn.validate().predictions) predicted.push_back(most_probable(prediction));
   GradCam cam(learn.model(), make_device("cpu"), valid->shape());
   CHECK(cam.layer() == "relu4");
   int there = 0;

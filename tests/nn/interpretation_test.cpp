@@ -65,6 +65,23 @@ TEST_CASE("interpretation: the surest right, the surest wrong and the least sure
   CHECK(notable_pictures(predictions, 1, Notable::most_incorrect, 3) == Indices{2});
 }
 
+TEST_CASE("interpretation: with several labels each is a question of its own") {
+  const auto picture = [](std::vector<int> labels, std::vector<float> probabilities) {
+    return Prediction{"", -1, std::move(probabilities), std::move(labels)};
+  };
+  const std::vector<Prediction> predictions = {picture({0}, {0.7f, 0.9f}), picture({0, 1}, {0.95f, 0.2f}),
+                                               picture({}, {0.8f, 0.1f}), picture({0}, {0.1f, 0.45f}),
+                                               picture({1}, {0.3f, 0.6f})};
+  using Indices = std::vector<std::size_t>;
+  CHECK(notable_for_label(predictions, 0, 0.5, Notable::most_correct, 5) == Indices{1, 0});
+  CHECK(notable_for_label(predictions, 0, 0.5, Notable::most_incorrect, 5) == Indices{3, 2});  // 0.9 and 0.8 sure
+  CHECK(notable_for_label(predictions, 0, 0.5, Notable::most_uncertain, 2) == Indices{0, 4});
+  CHECK(notable_for_label(predictions, 1, 0.5, Notable::most_incorrect, 1) == Indices{0});
+  CHECK(notable_for_label(predictions, 1, 0.4, Notable::most_correct, 5) == Indices{4});
+  CHECK(has_label(predictions[1], 1));
+  CHECK(!has_label(predictions[2], 0));
+}
+
 TEST_CASE("interpretation: pairs by how often they are confused") {
   const auto pairs = most_confused({{10, 2, 0}, {5, 7, 2}, {0, 0, 9}});
   REQUIRE(pairs.size() == 3);

@@ -192,6 +192,30 @@ TEST_CASE("report: a browser shows it at 1280 and at 400 pixels, without an erro
   CHECK(console.find("nothing is not defined") != std::string::npos);
 }
 
+TEST_CASE("report: pictures with several labels each") {
+  const TemporaryFolder folder;
+  const std::string data = (folder / "sample").string(), run = (folder / "run").string();
+  REQUIRE(dogs_vs_cats({"sample", data, "--labels", "--count", "32", "--size", "48"}).status == 0);
+  const auto trained = dogs_vs_cats({"train", data, "--out", run, "--arch", "lenet", "--size", "32", "--batch", "8",
+                                     "--epochs", "1", "--device", "cpu"});
+  REQUIRE_MESSAGE(trained.status == 0, trained.err);
+  const auto made = dogs_vs_cats({"report", run, "--device", "cpu"});
+  REQUIRE_MESSAGE(made.status == 0, made.err);
+  const std::string page = read_all(folder / "run/report.html");
+  CHECK(page.find("learned which of the labels") != std::string::npos);
+  CHECK(page.find("<th>wrongly said</th>") != std::string::npos);
+  // What is shown as most uncertain is closest to the threshold of all that predictions.json has.
+  const auto kept = nlohmann::json::parse(read_all(folder / "run/predictions.json"));
+  const std::string label = kept["classes"][0];
+  std::vector<std::pair<double, std::string>> ranked;
+  for (const auto& one : kept["predictions"])
+    ranked.emplace_back(std::abs(one["probabilities"][0].get<double>() - 0.5), one["path"]);
+  std::ranges::stable_sort(ranked, [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<std::string> expected;
+  for (std::size_t i = 0; i < 4; ++i) expected.push_back(ranked[i].second);
+  CHECK(shown(page, label, "most uncertain") == expected);
+}
+
 TEST_CASE("report: a run that is none, and data that moved, are one line each") {
   const TemporaryFolder folder;
   const auto none = dogs_vs_cats({"report", (folder / "nothing").string()});

@@ -14,6 +14,7 @@
 #include "nn/exciting_patches.h"
 #include "nn/grad_cam.h"
 #include "nn/learner.h"
+#include "nn/metrics.h"
 #include "tools/dogs_vs_cats/commands.h"
 #include "tools/dogs_vs_cats/report_page.h"
 
@@ -53,7 +54,8 @@ LabelledData open_data(const ReportOptions& options, const RunConfig& config) {
 
 std::vector<std::int64_t> count_classes(const Dataset& data, std::size_t classes) {
   std::vector<std::int64_t> counts(classes);
-  for (std::int64_t i = 0; i < data.size(); ++i) ++counts.at(static_cast<std::size_t>(data.label(i)));
+  for (std::int64_t i = 0; i < data.size(); ++i)
+    for (const int label : data.labels(i)) ++counts.at(static_cast<std::size_t>(label));
   return counts;
 }
 
@@ -103,6 +105,9 @@ class Report {
     if (data_.classes().size() != report_.config.classes.size())
       fail(fmt::format("{} tells {} classes apart, and the data has {}", options.run, report_.config.classes.size(),
                        data_.classes().size()));
+    if (data_.valid()->multi_label() != report_.config.multi_label)
+      fail(fmt::format("{} was trained with {}, and the data is not of that kind", options.run,
+                       report_.config.multi_label ? "several labels a picture" : "one class a picture"));
     device_ = make_device(options.device, {.threads = options.threads});
   }
 
@@ -111,6 +116,7 @@ class Report {
     report_.steps = load_steps(options_.run);
     report_.computed_on = device_->describe();
     const std::size_t classes = report_.config.classes.size();
+    report_.training_count = data_.train_plain()->size();
     report_.training_pictures = count_classes(*data_.train_plain(), classes);
     report_.validation_pictures = count_classes(*data_.valid(), classes);
     evaluate();
@@ -132,6 +138,7 @@ class Report {
     learner.device = options_.device;
     learner.threads = options_.threads;
     learner.loader_threads = options_.loader_threads;
+    learner.threshold = report_.threshold = report_.config.threshold;
     report_.evaluation = Learner(model_, nullptr, data_.valid(), learner).validate();
   }
 
@@ -140,41 +147,49 @@ class Report {
     return picture_of(item.values<float>(), data_.shape(), data_.normalization());
   }
 
+  /// What the network says of a picture where it is asked for a class.
+  ShownPicture shown(std::size_t index, int label, int asked) const {
+    const Prediction& prediction = report_.evaluation.predictions[index];
+    const float probability = prediction.probabilities[static_cast<std::size_t>(asked)];
+    const auto& classes = report_.config.classes;
+    std::string verdict = asked == label ? "right" : "it is " + classes[static_cast<std::size_t>(label)];
+    if (report_.config.multi_label) {
+      const bool is = has_label(prediction, label), said = probability > report_.threshold;
+      verdict = is == said ? (is ? "right" : "right, it is not there") : is ? "missed" : "it is not there";
+    }
+    return {prediction.path, classes[static_cast<std::size_t>(asked)],  probability,
+            verdict,         picture(static_cast<std::int64_t>(index)), {}};
+  }
+
   void choose_pictures() {
     const auto& predictions = report_.evaluation.predictions;
-    std::vector<ShownPicture*> shown;
+    const bool multi_label = report_.config.multi_label;
+    std::vector<ShownPicture*> pictures;
     std::vector<std::int64_t> indices;
-    std::vector<int> predicted;
-    const int classes = static_cast<int>(report_.config.classes.size());
+    std::vector<int> asked;
     report_.classes.resize(report_.config.classes.size());
-    for (int label = 0; label < classes; ++label) {
-      ShownClass& of_class = report_.classes[static_cast<std::size_t>(label)];
+    for (std::size_t c = 0; c < report_.classes.size(); ++c) {
+      const int label = static_cast<int>(c);
       const auto take = [&](Notable which, std::vector<ShownPicture>& list) {
-        const auto chosen = notable_pictures(predictions, label, which, options_.pictures);
-        list.resize(chosen.size());
-        for (std::size_t i = 0; i < chosen.size(); ++i) {
-          const Prediction& prediction = predictions[chosen[i]];
-          const int taken_for = predicted_class(prediction);
-          list[i] = {.path = prediction.path,
-                     .truth = label,
-                     .predicted = taken_for,
-                     .probability = prediction.probabilities[static_cast<std::size_t>(taken_for)],
-                     .picture = picture(static_cast<std::int64_t>(chosen[i])),
-                     .heat = {}};
-          shown.push_back(&list[i]);
-          indices.push_back(static_cast<std::int64_t>(chosen[i]));
-          predicted.push_back(taken_for);
+        const auto chosen = multi_label
+                                ? notable_for_label(predictions, label, report_.threshold, which, options_.pictures)
+                                : notable_pictures(predictions, label, which, options_.pictures);
+        for (const std::size_t index : chosen) {
+          asked.push_back(multi_label ? label : most_probable(predictions[index]));
+          list.push_back(shown(index, label, asked.back()));
+          indices.push_back(static_cast<std::int64_t>(index));
         }
+        for (ShownPicture& picture : list) pictures.push_back(&picture);
       };
-      take(Notable::most_correct, of_class.most_correct);
-      take(Notable::most_incorrect, of_class.most_incorrect);
-      take(Notable::most_uncertain, of_class.most_uncertain);
+      take(Notable::most_correct, report_.classes[c].most_correct);
+      take(Notable::most_incorrect, report_.classes[c].most_incorrect);
+      take(Notable::most_uncertain, report_.classes[c].most_uncertain);
     }
     GradCam cam(model_, device_, data_.shape());
     if (!cam.has_places()) return;
     report_.heat_layer = cam.layer();
-    const auto maps = cam.maps(*data_.valid(), indices, predicted);
-    for (std::size_t i = 0; i < shown.size(); ++i) shown[i]->heat = with_heat(shown[i]->picture, maps[i]);
+    const auto maps = cam.maps(*data_.valid(), indices, asked);
+    for (std::size_t i = 0; i < pictures.size(); ++i) pictures[i]->heat = with_heat(pictures[i]->picture, maps[i]);
   }
 
   void look_inside() {

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 
+#include "nn/metrics.h"
 #include "tools/dogs_vs_cats/html.h"
 #include "tools/dogs_vs_cats/progress.h"
 
@@ -25,16 +25,14 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
-std::int64_t total(const std::vector<std::int64_t>& counts) {
-  return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-}
-
 /// What was run, as one would tell it.
 std::string in_words(const ReportData& data) {
   const std::string weights = option(data, "weights"), policy = option(data, "policy");
-  std::string text =
-      fmt::format("A {} learned to tell {} apart from {} pictures of {} by {} pixels. ", data.config.arch,
-                  joined(data.config.classes), total(data.training_pictures), data.config.size, data.config.size);
+  const std::string classes = joined(data.config.classes);
+  std::string text = fmt::format(
+      "A {} learned {} from {} pictures of {} by {} pixels. ", data.config.arch,
+      data.config.multi_label ? "which of the labels " + classes + " a picture has," : "to tell " + classes + " apart",
+      data.training_count, data.config.size, data.config.size);
   text += weights.empty() ? "It started from random numbers. " : fmt::format("It started from {}. ", weights);
   if (option(data, "freeze") == "true")
     text += "Only its last layer was trained; the layers below were kept as they came. ";
@@ -42,7 +40,8 @@ std::string in_words(const ReportData& data) {
       fmt::format("It went through the pictures {} {}", data.epochs.size(), data.epochs.size() == 1 ? "time" : "times");
   if (!option(data, "lr").empty())
     text += fmt::format(", with a largest learning rate of {} ({} schedule)", option(data, "lr"), policy);
-  text += fmt::format(". Of {} pictures that it had never seen it gets {:.2f}% right.", total(data.validation_pictures),
+  text += fmt::format(". Of {} {} that it had never seen it gets {:.2f}% right.", data.evaluation.predictions.size(),
+                      data.config.multi_label ? "pictures, all their labels asked," : "pictures",
                       data.evaluation.accuracy * 100);
   return escaped(text);
 }
@@ -53,10 +52,13 @@ std::string cards(const ReportData& data) {
   const auto card = [](const std::string& number, const std::string& what) {
     return fmt::format("<div><b>{}</b><span>{}</span></div>", number, escaped(what));
   };
-  std::int64_t wrong = 0;
-  for (const ConfusedPair& pair : most_confused(data.evaluation.confusion)) wrong += pair.pictures;
+  const auto& predictions = data.evaluation.predictions;
+  const double all_right =
+      data.config.multi_label ? exact_match(predictions, data.threshold) : data.evaluation.accuracy;
+  const auto pictures = static_cast<double>(predictions.size());
   return "<div class=\"cards\">" + card(fmt::format("{:.2f}%", data.evaluation.accuracy * 100), "validation accuracy") +
-         card(fmt::format("{}", wrong), fmt::format("of {} pictures wrong", total(data.validation_pictures))) +
+         card(fmt::format("{:.0f}", (1 - all_right) * pictures),
+              fmt::format("of {} pictures wrong", predictions.size())) +
          card(fmt::format("{:.4f}", data.evaluation.loss), "validation loss") +
          card(seconds < 10 ? fmt::format("{:.1f} s", seconds) : duration(seconds), "training time") + "</div>\n";
 }
@@ -131,20 +133,31 @@ std::string confusion(const ReportData& data) {
   return text + ".</p>";
 }
 
-std::string figure(const ReportData& data, const ShownPicture& shown) {
-  const auto class_name = [&](int label) { return escaped(data.config.classes[static_cast<std::size_t>(label)]); };
-  const std::string verdict = shown.truth == shown.predicted ? "right" : "it is " + class_name(shown.truth);
+std::string by_class(const ReportData& data) {
+  std::vector<std::vector<std::string>> rows = {
+      {"", "pictures", "found", "missed", "wrongly said", "precision", "recall", "F1"}};
+  for (std::size_t i = 0; i < data.config.classes.size(); ++i) {
+    const ClassCounts& counts = data.evaluation.counts[i];
+    rows.push_back({escaped(data.config.classes[i]), fmt::format("{}", counts.tp + counts.fn),
+                    fmt::format("{}", counts.tp), fmt::format("{}", counts.fn), fmt::format("{}", counts.fp),
+                    fmt::format("{:.4f}", precision(counts)), fmt::format("{:.4f}", recall(counts)),
+                    fmt::format("{:.4f}", f_beta(counts))});
+  }
+  return html::table(rows);
+}
+
+std::string figure(const ShownPicture& shown) {
   const bool heat = shown.heat.width > 0;
   std::string images =
       fmt::format("<img src=\"{}\" width=\"{}\" height=\"{}\" alt=\"{}\">", html::jpeg_uri(shown.picture),
-                  shown.picture.width, shown.picture.height, class_name(shown.truth));
+                  shown.picture.width, shown.picture.height, escaped(shown.verdict));
   if (heat)
     images += fmt::format("<img src=\"{}\" width=\"{}\" height=\"{}\" alt=\"where the network looked\">",
                           html::jpeg_uri(shown.heat), shown.heat.width, shown.heat.height);
   return fmt::format(
       "<figure data-path=\"{}\"><figcaption><b>{} {:.4f}</b> ({})</figcaption><div class=\"pair{}\">{}</div>"
       "<figcaption><small>{}</small></figcaption></figure>\n",
-      escaped(shown.path), class_name(shown.predicted), shown.probability, verdict, heat ? "" : " alone", images,
+      escaped(shown.path), escaped(shown.said), shown.probability, escaped(shown.verdict), heat ? "" : " alone", images,
       escaped(shown.path.substr(shown.path.find_last_of('/') + 1)));
 }
 
@@ -157,7 +170,7 @@ std::string pictures(const ReportData& data) {
       if (list.empty()) text += "<p>None.</p>\n";
       text += fmt::format("<div class=\"pictures\" data-class=\"{}\" data-group=\"{}\">\n",
                           escaped(data.config.classes[label]), what);
-      for (const ShownPicture& picture : list) text += figure(data, picture);
+      for (const ShownPicture& picture : list) text += figure(picture);
       text += "</div>\n";
     };
     group("most correct", shown.most_correct);
@@ -235,8 +248,13 @@ std::string report_page(const ReportData& data) {
       "<a href=\"#inside\">Inside</a><a href=\"#data\">Data</a><a href=\"#layers\">Layers</a>"
       "<a href=\"#settings\">Settings</a></nav>\n";
   body += html::section("training", "How it learned", "Point at a curve, or tap it, for its values.", curves(data));
-  body += html::section("confusion", "What it takes for what",
-                        "Rows say what a picture is, columns what the network took it for.", confusion(data));
+  body += data.config.multi_label
+              ? html::section("confusion", "What it says and what it misses",
+                              fmt::format("A label is said where its probability is above {:.2f}.", data.threshold),
+                              by_class(data))
+              : html::section("confusion", "What it takes for what",
+                              "Rows say what a picture is, columns what the network took it for.",
+                              confusion(data) + by_class(data));
   const std::string heat =
       data.heat_layer.empty()
           ? std::string()

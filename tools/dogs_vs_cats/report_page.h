@@ -20,8 +20,9 @@ namespace weft::cli {
 /// A picture of the report: what the network saw, where it looked, and what it said.
 struct ShownPicture {
   std::string path;
-  int truth = 0, predicted = 0;
-  float probability = 0;  ///< of the predicted class
+  std::string said;       ///< the class that the probability is of
+  float probability = 0;  ///< of what the network took it for; with several labels, of the label asked for
+  std::string verdict;    ///< "right", "it is cats"
   Image picture;
   Image heat;  ///< the same with the heat map over it; without pixels where the network has none
 };
@@ -45,12 +46,14 @@ struct ReportData {
   std::vector<EpochResult> epochs;
   std::vector<LoggedStep> steps;  ///< none where the run has no steps.csv
   Evaluation evaluation;
+  double threshold = 0.5;           ///< above which a label is said, where a picture may have several
   std::vector<ShownClass> classes;  ///< by class
   std::string heat_layer;           ///< whose activations the heat maps show; "" without maps
   Image first_filters;              ///< without pixels where they cannot be shown
   std::string first_layer;
   std::vector<ShownPatches> patches;
   std::vector<std::int64_t> training_pictures, validation_pictures;  ///< by class
+  std::int64_t training_count = 0;
   std::vector<AuditFinding> odd_files;
   bool audited = false;
   std::string layers;       ///< the table of layers
