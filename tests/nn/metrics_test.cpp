@@ -3,6 +3,7 @@
 #include "nn/metrics.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <cmath>
 #include <fstream>
@@ -21,7 +22,7 @@ Evaluation six_pictures() {
   Scores scores(3);
   const int truth[] = {0, 0, 0, 1, 1, 2};
   const std::vector<float> logits[] = {{3, 1, 0}, {1, 2, 0}, {5, 1, 2}, {0, 4, 1}, {2, 1, 3}, {1, 0, 2}};
-  for (int i = 0; i < 6; ++i) scores.add(logits[i], truth[i], "p" + std::to_string(i));
+  for (int i = 0; i < 6; ++i) scores.add(logits[i], truth[i], fmt::format("p{}", i));
   return scores.result();
 }
 
