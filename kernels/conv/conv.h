@@ -13,11 +13,12 @@
 //   5_split_k.cu       backward filter over slices of the pixels, added in a fixed order
 //   6_depthwise.cu     groups of one channel: no product, but filters kept in shared memory
 //   7_stem.cu          few channels: taps and channels of a filter row as one axis, forward alone
-//   9_winograd.cu      3x3 of stride 1 with 2.25 times fewer multiplications, less exactly
-//   epilogue.h         what happens to a finished sum of the forward pass
+//   8_winograd.cu      3x3 of stride 1 with 2.25 times fewer multiplications, less exactly
 //   10_implicit_mma.cu     the three passes as products whose patches are fetched where they lie, on tensor cores
 //   11_implicit_wgmma.cu   the same on Hopper's: TMA's im2col mode brings the patches, wgmma multiplies
 //   12_implicit_persistent.cu  forward and backward data by blocks that stay; results leave through the copy engine
+//   epilogue.h         what happens to a finished sum of the forward pass
+//   implicit_gemm.h    the loop of 4, 5 and 8, and what each pass fetches and stores
 //   patches.h, im2col_map.h  what 4, 5, 10 and 11 share: where patches lie, and as the copy engine brings them
 //   statistics.h, statistics.cu  conv2d_statistics: the mean and variance of y with y
 //   conv2d.cu          the catalogue's entries, and the choice

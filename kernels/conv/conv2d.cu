@@ -208,7 +208,7 @@ std::string_view tensor_core_rung(const Problem& problem, int capability, const 
 // Tiles of 128 x 128 read half as much as those of 64 x 64; but it is better to have a block for most of some 100 SMs.
 constexpr int64_t kTilesToFill = 96;
 
-// From so many channels and filters on Winograd's fewer multiplications pay for its transforms (9_winograd.cu).
+// From so many channels and filters on Winograd's fewer multiplications pay for its transforms (8_winograd.cu).
 constexpr int kFewestForWinograd = 128;
 
 /// The rung for forward or backward data without tensor cores. M x N results of a group; `product` is the Needs of
