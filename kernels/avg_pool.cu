@@ -42,12 +42,14 @@ struct AverageForward {
     const Range h_range = in_rows(pixel.row);
     const Range w_range = pixels_of_window(pixel.column, shape.W, shape.S, shape.stride_w, shape.pad_w);
     float sums[kVector] = {};
-    for (int h = h_range.first; h < h_range.last; ++h)
+    for (int h = h_range.first; h < h_range.last; ++h) {
+#pragma unroll 2  // of four, eight channels' sums and packs do not fit the registers that ptxas allows itself
       for (int w = w_range.first; w < w_range.last; ++w) {
         const Vector<T, kVector> values = from.template load<kVector>(h, w, c);
 #pragma unroll
         for (int v = 0; v < kVector; ++v) sums[v] += to_float(values.values[v]);
       }
+    }
     const int divisor = divisor_of_window(pixel.row, shape.H, shape.R, shape.stride_h, shape.pad_h) *
                         divisor_of_window(pixel.column, shape.W, shape.S, shape.stride_w, shape.pad_w);
     Vector<T, kVector> result;
