@@ -30,7 +30,11 @@ ValueId Linear::forward(Builder& builder, ValueId x) const {
 
 ValueId Conv2d::forward(Builder& builder, ValueId x) const {
   check_rank(builder, "Conv2d", x, 4, "(N, H, W, C)");
-  const std::int64_t in = builder.shape(x)[3];
+  const std::int64_t channels = builder.shape(x)[3], groups = options_.groups;
+  if (groups < 1 || channels % groups != 0 || out_ % groups != 0)
+    fail(fmt::format("{}: {} groups must divide the {} channels that come in and the {} that go out", builder.path(),
+                     groups, channels, out_));
+  const std::int64_t in = channels / groups;
   const ValueId weight = builder.parameter("weight", {out_, kernel_[0], kernel_[1], in}, options_.weight);
   ValueId bias;
   if (options_.bias)

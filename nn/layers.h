@@ -35,7 +35,7 @@ class Linear : public Module {
   Options options_;
 };
 
-/// x (N, H, W, C) -> y (N, P, Q, out), weight (out, R, S, C).
+/// x (N, H, W, C) -> y (N, P, Q, out), weight (out, R, S, C / groups). groups = C is a depthwise convolution.
 class Conv2d : public Module {
  public:
   struct Options {
@@ -43,7 +43,7 @@ class Conv2d : public Module {
     std::int64_t groups = 1;
     bool bias = true;
     Initialise weight = kaiming_uniform();
-    Initialise first_bias = nullptr;  ///< empty: torch's, uniform within 1 / sqrt(R S C)
+    Initialise first_bias = nullptr;  ///< empty: torch's, uniform within 1 / sqrt(R S C / groups)
   };
   Conv2d(std::int64_t out, std::int64_t kernel) : Conv2d(out, kernel, Options{}) {}
   Conv2d(std::int64_t out, std::int64_t kernel, Options options)

@@ -24,24 +24,29 @@ constexpr int kBias = 3;  // conv2d's inputs: x, weight, scale, bias, residual
 ConvolutionShape shape_of(const Problem& problem, ConvolutionPass pass) {
   using E = extents::Conv2d;
   const auto* e = problem.extents;
-  if (e[E::groups] != 1) fail("conv2d with groups is not supported");
   if (e[E::has_scale] || e[E::has_residual] || e[E::relu])
     fail("the cpu device fuses by itself: give it the graph before an epilogue was folded into its convolutions");
   ConvolutionShape s;
   s.pass = pass;
   s.N = e[E::N], s.H = e[E::H], s.W = e[E::W], s.C = e[E::C], s.K = e[E::K], s.R = e[E::R], s.S = e[E::S];
   s.stride_h = e[E::stride_h], s.stride_w = e[E::stride_w], s.pad_h = e[E::pad_h], s.pad_w = e[E::pad_w];
-  s.dilation_h = e[E::dilation_h], s.dilation_w = e[E::dilation_w];
+  s.dilation_h = e[E::dilation_h], s.dilation_w = e[E::dilation_w], s.groups = e[E::groups];
   s.P = (s.H + 2 * s.pad_h - s.dilation_h * (s.R - 1) - 1) / s.stride_h + 1;
   s.Q = (s.W + 2 * s.pad_w - s.dilation_w * (s.S - 1) - 1) / s.stride_w + 1;
   return s;
+}
+
+// A filter's extents, (K, C, R, S); in groups (groups, K / groups, C / groups, R, S).
+dims filter_dims(const ConvolutionShape& s) {
+  if (s.groups == 1) return {s.K, s.C, s.R, s.S};
+  return {s.groups, s.K / s.groups, s.C / s.groups, s.R, s.S};
 }
 
 // The ways to try, best first. Whatever the way, filters are left to the library.
 std::vector<onednn::Convolution> ways(const ConvolutionShape& s, ConvolutionAlgorithm choice, bool bias) {
   const dims x = {s.N, s.C, s.H, s.W}, y = {s.N, s.K, s.P, s.Q};
   onednn::Convolution c;
-  c.weight = desc({s.K, s.C, s.R, s.S}, type::f32, tag::any);
+  c.weight = desc(filter_dims(s), type::f32, tag::any);
   if (bias) c.bias = dense_desc(dims{s.K});
   c.stride = {s.stride_h, s.stride_w};
   c.dilation = {s.dilation_h - 1, s.dilation_w - 1};
@@ -126,7 +131,7 @@ std::string describe(const F& found, std::string extras = {}) {
 // each channel, which the library multiplies fast. False, and the filter as it is, where it cannot be seen so. Holds
 // for the blocked layouts in which k's block is the innermost axis, and for the dense one.
 bool as_channels(const desc& weight, const ConvolutionShape& s, desc& view, desc& factors) {
-  const dims d = {s.K, s.C, s.R, s.S};
+  const dims d = filter_dims(s);
   const auto is = [&](tag t) { return weight == desc(d, type::f32, t); };
   const auto padded = [&](std::int64_t block) { return (s.C + block - 1) / block * block * s.R * s.S; };
   const auto seen = [&](std::int64_t rest, tag t) {
@@ -134,11 +139,20 @@ bool as_channels(const desc& weight, const ConvolutionShape& s, desc& view, desc
     factors = desc({1, s.K, 1, 1}, type::f32, t);
     return true;
   };
+  if (weight == dense_desc(d)) return seen(s.C / s.groups * s.R * s.S, tag::nchw);
+  if (s.groups == s.C && s.groups == s.K) {  // depthwise: a block of groups is one of k
+    if (is(tag::Goihw16g)) return seen(s.R * s.S, tag::nChw16c);
+    if (is(tag::Goihw8g)) return seen(s.R * s.S, tag::nChw8c);
+  }
+  if (s.groups > 1) {
+    view = weight;
+    factors = dense_desc(dims{s.groups, s.K / s.groups, 1, 1, 1});
+    return false;
+  }
   if (is(tag::OIhw16i16o)) return seen(padded(16), tag::nChw16c);
   if (is(tag::Ohwi16o)) return seen(s.C * s.R * s.S, tag::nChw16c);
   if (is(tag::OIhw8i8o)) return seen(padded(8), tag::nChw8c);
   if (is(tag::Ohwi8o)) return seen(s.C * s.R * s.S, tag::nChw8c);
-  if (weight == dense_desc(d)) return seen(s.C * s.R * s.S, tag::nchw);
   view = weight;
   factors = dense_desc(dims{s.K, 1, 1, 1});
   return false;

@@ -1,5 +1,6 @@
 #include "core/cpu/layout.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -144,13 +145,24 @@ dims dims_of(const Shape& shape) {
 }
 
 desc dense_desc(const dims& d, type t) {
-  static constexpr tag kTags[] = {tag::a, tag::a, tag::ab, tag::abc, tag::acdb};
-  WEFT_CHECK(d.size() <= 4, "a tensor of more than 4 axes");
+  static constexpr tag kTags[] = {tag::a, tag::a, tag::ab, tag::abc, tag::acdb, tag::abdec};
+  WEFT_CHECK(d.size() <= 5, "a tensor of more than 4 axes, and the groups of a filter");
   return desc(d, t, kTags[d.size()]);
 }
 
 desc dense_desc(const Shape& shape, DType dtype) {
   return dense_desc(dims_of(shape), type_of(dtype));
+}
+
+bool holds(const desc& d, const Shape& shape) {
+  const dims own = onednn::dims_of(d), plain = dims_of(shape);
+  if (own == plain) return true;
+  return own.size() == 5 && plain.size() == 4 && own[0] * own[1] == plain[0] &&
+         std::equal(own.begin() + 2, own.end(), plain.begin() + 1);
+}
+
+desc dense_like(const desc& d) {
+  return dense_desc(onednn::dims_of(d), onednn::type_of(d));
 }
 
 bool is_dense(const desc& d) {
@@ -162,13 +174,6 @@ bool is_dense(const desc& d) {
   if ((one_pixel || e[1] == 1) && d == desc(e, t, tag::nchw)) return true;
   return one_pixel &&
          ((e[1] % 16 == 0 && d == desc(e, t, tag::nChw16c)) || (e[1] % 8 == 0 && d == desc(e, t, tag::nChw8c)));
-}
-
-desc desc_of(const Shape& shape, DType dtype, const LayoutPtr& layout) {
-  if (!layout) return dense_desc(shape, dtype);
-  const auto* own = dynamic_cast<const OnednnLayout*>(layout.get());
-  WEFT_CHECK(own != nullptr, "a value that is not kept as numbers: " + layout->describe());
-  return own->desc;
 }
 
 LayoutPtr layout_of(const desc& d) {
@@ -206,7 +211,11 @@ void reorder_value(const dnnl::engine& engine, dnnl::stream& stream, const Shape
   if (same_layout(from_layout, to_layout) && (plain && !from_layout)) {
     std::memcpy(to, from, n * size_of(dtype));
   } else if (plain) {
-    const desc source = desc_of(shape, dtype, from_layout), target = desc_of(shape, dtype, to_layout);
+    const auto desc_of = [&](const LayoutPtr& layout, const LayoutPtr& other) {
+      if (layout) return static_cast<const OnednnLayout&>(*layout).desc;
+      return other ? dense_like(static_cast<const OnednnLayout&>(*other).desc) : dense_desc(shape, dtype);
+    };
+    const desc source = desc_of(from_layout, to_layout), target = desc_of(to_layout, from_layout);
     dnnl::memory a(source, engine, const_cast<void*>(from)), b(target, engine, to);
     dnnl::reorder(a, b).execute(stream, a, b);
     stream.wait();

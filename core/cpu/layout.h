@@ -48,15 +48,19 @@ onednn::type type_of(DType dtype);
 /// A value's extents in oneDNN's order: (N, H, W, C) -> (N, C, H, W), (K, R, S, C) -> (K, C, R, S), others as they are.
 onednn::dims dims_of(const Shape& shape);
 
-/// Dense row-major NHWC in oneDNN's words, for dims of any rank up to 4.
+/// Dense row-major NHWC in oneDNN's words, for dims of any rank up to 4, and (K, R, S, C) for a filter in groups, whose
+/// dims are (groups, K / groups, C, R, S).
 onednn::desc dense_desc(const onednn::dims& dims, onednn::type type = onednn::type::f32);
 onednn::desc dense_desc(const Shape& shape, DType dtype = DType::f32);
 
+/// The same dims and type, dense.
+onednn::desc dense_like(const onednn::desc& desc);
+
+/// True where the descriptor has the value's extents, or those of a filter split into groups.
+bool holds(const onednn::desc& desc, const Shape& shape);
+
 /// True where the bytes lie as in dense NHWC, though the descriptor may name them otherwise (one pixel, one channel).
 bool is_dense(const onednn::desc& desc);
-
-/// Descriptor of a value; `layout` is null or a OnednnLayout.
-onednn::desc desc_of(const Shape& shape, DType dtype, const LayoutPtr& layout);
 
 /// The layout for a descriptor: null where it is dense.
 LayoutPtr layout_of(const onednn::desc& desc);

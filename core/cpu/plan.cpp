@@ -31,13 +31,14 @@ std::int64_t tiles_along(std::int64_t extent) {
 }  // namespace
 
 std::string ConvolutionShape::key() const {
-  return fmt::format("{} N{} H{} W{} C{} K{} R{} S{} stride{},{} pad{},{} dilation{},{}", name_of(pass), N, H, W, C, K,
-                     R, S, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w);
+  return fmt::format("{} N{} H{} W{} C{} K{} R{} S{} stride{},{} pad{},{} dilation{},{}{}", name_of(pass), N, H, W, C,
+                     K, R, S, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w,
+                     groups == 1 ? "" : fmt::format(" groups{}", groups));
 }
 
 bool ConvolutionShape::winograd_fits() const {
-  return R == 3 && S == 3 && stride_h == 1 && stride_w == 1 && dilation_h == 1 && dilation_w == 1 && pad_h <= 1 &&
-         pad_w <= 1 && P >= 4 && Q >= 4 && H >= 4 && W >= 4;
+  return groups == 1 && R == 3 && S == 3 && stride_h == 1 && stride_w == 1 && dilation_h == 1 && dilation_w == 1 &&
+         pad_h <= 1 && pad_w <= 1 && P >= 4 && Q >= 4 && H >= 4 && W >= 4;
 }
 
 std::string isa_name() {

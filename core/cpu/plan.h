@@ -24,12 +24,13 @@ enum class ConvolutionPass { forward, backward_data, backward_filter };
 struct ConvolutionShape {
   ConvolutionPass pass = ConvolutionPass::forward;
   std::int64_t N = 0, H = 0, W = 0, C = 0, K = 0, R = 0, S = 0, P = 0, Q = 0;
-  std::int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1;
+  std::int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1, groups = 1;
 
-  /// "forward N64 H16 W16 C64 K64 R3 S3 stride1,1 pad1,1 dilation1,1".
+  /// "forward N64 H16 W16 C64 K64 R3 S3 stride1,1 pad1,1 dilation1,1", and " groups64" where there are several.
   std::string key() const;
   /// Winograd's transform is for 3 x 3 filters that step by one. Pictures smaller than a tile are left out: a tile's
-  /// rounding errors are as large as its largest terms, and there some sums have far fewer terms than others.
+  /// rounding errors are as large as its largest terms, and there some sums have far fewer terms than others. The
+  /// library has none for groups.
   bool winograd_fits() const;
 };
 

@@ -47,15 +47,14 @@ dnnl::memory StepBuilder::input(ValueId value, const onednn::desc& wanted) {
   WEFT_CHECK(value, "an operand is missing");
   reads(value);
   const Value& v = compiler_.value(value);
-  const bool same_extents = dims_of(v.shape) == onednn::dims_of(wanted);
-  if (!compiler_.has_layout(value)) compiler_.decide(value, same_extents ? wanted : dense_desc(v.shape, v.dtype));
+  if (!compiler_.has_layout(value))
+    compiler_.decide(value, holds(wanted, v.shape) ? wanted : dense_desc(v.shape, v.dtype));
   const LayoutPtr& layout = compiler_.layout(value);
   if (!layout && is_dense(wanted)) return bind(value, wanted);
   const auto* own = dynamic_cast<const OnednnLayout*>(layout.get());
   if (own && own->desc == wanted) return bind(value, wanted);
-  if (own && !same_extents) return input(value, dense_desc(v.shape, v.dtype));
   if (!layout || own) {
-    dnnl::memory from = bind(value, own ? own->desc : dense_desc(onednn::dims_of(wanted), onednn::type_of(wanted)));
+    dnnl::memory from = bind(value, own ? own->desc : dense_like(wanted));
     dnnl::memory to = temporary(wanted);
     copy(from, to);
     return to;
@@ -99,13 +98,12 @@ dnnl::memory StepBuilder::output(ValueId value, const onednn::desc& made) {
   WEFT_CHECK(value, "a result has no value");
   writes(value);
   const Value& v = compiler_.value(value);
-  const bool same_extents = dims_of(v.shape) == onednn::dims_of(made);
   onednn::desc target = made;
   if (const ValueId parameter = compiler_.parameter_of_gradient(value);
       parameter && compiler_.has_layout(parameter))  // the optimiser works on both elementwise
-    target = desc_of(v.shape, v.dtype, compiler_.layout(parameter));
-  else if (!same_extents)
-    target = dense_desc(onednn::dims_of(made), onednn::type_of(made));
+    target = compiler_.layout(parameter) ? compiler_.stored(parameter, {}) : dense_like(made);
+  else if (!holds(made, v.shape))
+    target = dense_like(made);
   compiler_.decide(value, layout_of(target), target.get_size());
   if (target == made || (is_dense(target) && is_dense(made))) return bind(value, made);
   dnnl::memory from = temporary(made), to = bind(value, target);
@@ -183,7 +181,14 @@ void StepBuilder::add_call(dnnl::primitive primitive, Arguments arguments) {
 }
 
 void StepBuilder::copy(const dnnl::memory& from, const dnnl::memory& to) {
-  const auto pd = onednn::reorder(compiler_.engine(), from.get_desc(), to.get_desc(), step_attributes());
+  const onednn::desc source = from.get_desc(), target = to.get_desc();
+  if (onednn::dims_of(source) != onednn::dims_of(target)) {
+    dnnl::memory plain = from;
+    if (!is_dense(source)) copy(from, plain = temporary(dense_like(source)));
+    copy(seen_as(plain, dense_like(target)), to);
+    return;
+  }
+  const auto pd = onednn::reorder(compiler_.engine(), source, target, step_attributes());
   WEFT_CHECK(static_cast<bool>(pd), "oneDNN cannot copy between two layouts");
   call<dnnl::reorder>(pd, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
 }

@@ -20,8 +20,7 @@ class StepBuilder {
   StepBuilder(Compiler& compiler, const Group& group);
 
   /// An input of the step in the layout `wanted`: the value itself where it lies so, else a copy made at each run. An
-  /// undecided input of the graph takes the layout. `wanted` may give the value's extents another rank, where both are
-  /// dense.
+  /// undecided input of the graph takes the layout. `wanted` may give the value's extents another rank.
   dnnl::memory input(ValueId value, const onednn::desc& wanted);
   /// The same bytes under another descriptor (a transposed matrix, a filter as a picture).
   dnnl::memory seen_as(const dnnl::memory& memory, const onednn::desc& view);
@@ -60,6 +59,8 @@ class StepBuilder {
     if (scratchpad.get_size() > 0) arguments[DNNL_ARG_SCRATCHPAD] = scratch(scratchpad);
     add_call(Primitive(pd), std::move(arguments));
   }
+  /// Into another layout; where the extents differ (a filter whole, and split into groups) both are the same dense
+  /// bytes.
   void copy(const dnnl::memory& from, const dnnl::memory& to);
   /// Runs on the host; memory handles are set by then.
   void host(std::function<void(const StepContext&)> function);

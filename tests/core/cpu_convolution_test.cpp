@@ -19,15 +19,18 @@ namespace weft::test {
 namespace {
 
 struct Shapes {
-  std::int64_t N, H, W, C, K, R, stride, padding, dilation = 1;
+  std::int64_t N, H, W, C, K, R, stride, padding, dilation = 1, groups = 1;
 };
 
 // conv2d of leaves "x", "weight" and its gradients for "dy", each a marked output of the op's name.
 Graph three_passes(const Shapes& s) {
   Graph graph;
-  const ValueId x = graph.input("x", {s.N, s.H, s.W, s.C}), weight = graph.input("weight", {s.K, s.R, s.R, s.C});
-  const ops::Conv2dOptions options = {
-      .stride = {s.stride, s.stride}, .padding = {s.padding, s.padding}, .dilation = {s.dilation, s.dilation}};
+  const ValueId x = graph.input("x", {s.N, s.H, s.W, s.C}),
+                weight = graph.input("weight", {s.K, s.R, s.R, s.C / s.groups});
+  const ops::Conv2dOptions options = {.stride = {s.stride, s.stride},
+                                      .padding = {s.padding, s.padding},
+                                      .dilation = {s.dilation, s.dilation},
+                                      .groups = s.groups};
   const ValueId y = ops::conv2d(graph, "layer", x, weight, {}, options);
   const NodeId node = graph.producer(y);
   const ValueId dys[] = {graph.input("dy", graph.value(y).shape)};
@@ -117,23 +120,28 @@ int check(const std::shared_ptr<Device>& device, const Shapes& shapes, const Com
 }
 
 const std::vector<Shapes> kShapes = {
-    {2, 9, 11, 3, 17, 3, 1, 1},      // ragged blocks on both sides
-    {1, 12, 10, 17, 3, 3, 1, 1},     //
-    {3, 8, 8, 17, 33, 3, 1, 1},      //
-    {2, 14, 14, 6, 16, 5, 1, 0},     // lenet's second
-    {2, 28, 28, 1, 6, 5, 1, 2},      // and first: one channel
-    {1, 33, 35, 3, 64, 7, 2, 3},     // resnet's stem
-    {2, 31, 31, 3, 64, 3, 2, 0},     // squeezenet's
-    {4, 13, 13, 48, 192, 3, 1, 1},   // its fire
-    {2, 13, 13, 512, 2, 1, 1, 0},    // its classifier
-    {4, 16, 16, 64, 64, 3, 1, 1},    // resnet18 layer1
-    {4, 28, 28, 32, 32, 3, 1, 1},    //
-    {2, 15, 17, 64, 128, 3, 2, 1},   // layer2 goes down
-    {2, 16, 16, 64, 128, 1, 2, 0},   // its shortcut
-    {4, 2, 2, 256, 256, 3, 1, 1},    // pictures smaller than a tile
-    {8, 1, 1, 64, 32, 3, 1, 1},      // a single pixel
-    {2, 12, 12, 32, 32, 3, 1, 0},    // no padding
-    {1, 15, 15, 16, 16, 3, 1, 2, 2}  // dilation
+    {2, 9, 11, 3, 17, 3, 1, 1},           // ragged blocks on both sides
+    {1, 12, 10, 17, 3, 3, 1, 1},          //
+    {3, 8, 8, 17, 33, 3, 1, 1},           //
+    {2, 14, 14, 6, 16, 5, 1, 0},          // lenet's second
+    {2, 28, 28, 1, 6, 5, 1, 2},           // and first: one channel
+    {1, 33, 35, 3, 64, 7, 2, 3},          // resnet's stem
+    {2, 31, 31, 3, 64, 3, 2, 0},          // squeezenet's
+    {4, 13, 13, 48, 192, 3, 1, 1},        // its fire
+    {2, 13, 13, 512, 2, 1, 1, 0},         // its classifier
+    {4, 16, 16, 64, 64, 3, 1, 1},         // resnet18 layer1
+    {4, 28, 28, 32, 32, 3, 1, 1},         //
+    {2, 15, 17, 64, 128, 3, 2, 1},        // layer2 goes down
+    {2, 16, 16, 64, 128, 1, 2, 0},        // its shortcut
+    {4, 2, 2, 256, 256, 3, 1, 1},         // pictures smaller than a tile
+    {8, 1, 1, 64, 32, 3, 1, 1},           // a single pixel
+    {2, 12, 12, 32, 32, 3, 1, 0},         // no padding
+    {1, 15, 15, 16, 16, 3, 1, 2, 2},      // dilation
+    {2, 14, 14, 32, 32, 3, 1, 1, 1, 32},  // mobilenet_v2's depthwise
+    {1, 15, 13, 17, 17, 3, 2, 1, 1, 17},  // the same, ragged
+    {2, 9, 9, 16, 48, 3, 1, 1, 1, 16},    // three filters a channel
+    {2, 10, 8, 64, 32, 3, 2, 1, 1, 4},    // resnext's, whole blocks
+    {1, 7, 7, 12, 6, 1, 1, 0, 1, 3},      // ragged groups
 };
 
 TEST_CASE("cpu convolution: strict keeps to direct algorithms and the catalogue's bounds") {
@@ -160,7 +168,7 @@ TEST_CASE("cpu convolution: fast may use Winograd, within 8 times the bounds") {
 TEST_CASE("cpu convolution: Winograd wherever the library has it, asked for by a plan") {
   const auto device = make_device("cpu", {.threads = 2});
   for (const Shapes& s : kShapes) {
-    if (s.R != 3 || s.stride != 1 || s.dilation != 1 || s.C < 16 || s.H < 4) continue;
+    if (s.R != 3 || s.stride != 1 || s.dilation != 1 || s.C < 16 || s.H < 4 || s.groups != 1) continue;
     // The choices of another run, all turned to Winograd.
     std::string plan = device->compile(three_passes(s), {}).plan;
     for (std::size_t at; (at = plan.find("| direct")) != std::string::npos;) plan.replace(at, 8, "| winograd");
