@@ -16,6 +16,10 @@ bool same_layout(const LayoutPtr& a, const LayoutPtr& b) {
   return a != nullptr && b != nullptr && a->equals(*b);
 }
 
+Graph Device::prepare(const Graph& graph, const CompileOptions&) const {
+  return graph;
+}
+
 Device::Device() : pool_(std::make_shared<Pool>(*this)) {}
 
 Device::~Device() = default;

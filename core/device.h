@@ -35,6 +35,7 @@ struct ValueStorage {
   std::size_t bytes = 0;  ///< 0: never materialised (fused away), or it shares another value's memory
   LayoutPtr layout;       ///< null: dense
   ValueId alias;          ///< set: shares that value's memory (reshape, in-place)
+  bool lasting = false;   ///< kept from run to run: its step makes it again only where a parameter or a state moved
 };
 
 /// What a step gets to run with.
@@ -112,6 +113,9 @@ class Device {
   virtual void fill_zero(void* data, std::size_t bytes) = 0;
   virtual void synchronize() = 0;
 
+  /// The graph that this device would rather run: the same leaves and marked outputs by fewer nodes. What compile() is
+  /// given by an executor; without an override, the graph as it is.
+  virtual Graph prepare(const Graph& graph, const CompileOptions& options) const;
   /// Chooses algorithms and layouts for the whole graph. An output marked "grad.<parameter>" gets that parameter's
   /// layout and bytes, since the optimiser works on both elementwise.
   virtual Program compile(const Graph& graph, const CompileOptions& options) = 0;

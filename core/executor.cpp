@@ -32,14 +32,14 @@ class Context final : public StepContext {
 
 }  // namespace
 
-Executor::Executor(std::shared_ptr<Device> device, Graph graph, const ExecutorOptions& options,
+Executor::Executor(std::shared_ptr<Device> device, const Graph& graph, const ExecutorOptions& options,
                    std::shared_ptr<ParameterStore> store, const std::function<int(const std::string&)>& group_of)
     : state_(std::make_unique<State>()) {
   State& state = *state_;
   state.device = std::move(device);
-  state.graph = std::move(graph);
   state.options = options;
   state.store = std::move(store);
+  state.graph = state.device->prepare(graph, options.compile);
   state.program = state.device->compile(state.graph, options.compile);
   state.plan = plan_memory(state.graph, state.program, options.reuse_memory);
   state.check_memory();
@@ -179,6 +179,7 @@ void Executor::State::poison() const {
   for (int i = 0; i < graph.value_count(); ++i) {
     const ValueId id{i};
     if (graph.value(id).kind != ValueKind::activation || storage(id).alias || !materialised(id)) continue;
+    if (storage(id).lasting) continue;
     fill(pointers[at(id)], storage(id).bytes);
   }
   fill(workspace.data(), workspace.bytes);

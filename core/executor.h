@@ -41,15 +41,17 @@ struct NonFinite {
 
 class Executor {
  public:
-  /// Compiles `graph`. Where `store` is null the executor makes one, laid out as its program wants. Otherwise
-  /// parameters are taken from `store`: in place where the layouts agree, else through a copy refreshed when the
-  /// store's version moves. Gradients of trained parameters ("grad.<name>") are written to the store. Throws Error
-  /// before allocating where memory is short: need, have, the biggest layers, the largest batch that fits.
-  Executor(std::shared_ptr<Device> device, Graph graph, const ExecutorOptions& options = {},
+  /// Compiles `graph`, as the device fuses it. Where `store` is null the executor makes one, laid out as its program
+  /// wants. Otherwise parameters are taken from `store`: in place where the layouts agree, else through a copy
+  /// refreshed when the store's version moves. Gradients of trained parameters ("grad.<name>") are written to the
+  /// store. Throws Error before allocating where memory is short: need, have, the biggest layers, the largest batch
+  /// that fits.
+  Executor(std::shared_ptr<Device> device, const Graph& graph, const ExecutorOptions& options = {},
            std::shared_ptr<ParameterStore> store = nullptr,
            const std::function<int(const std::string&)>& group_of = {});
   ~Executor();
 
+  /// The graph that runs: what the device made of the one that was given (Device::prepare).
   const Graph& graph() const;
   const Program& program() const;
   const MemoryPlan& memory() const;

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <memory>
+#include <optional>
 
+#include "core/fusion.h"
 #include "core/host_memory.h"
 #include "core/plan_text.h"
 #include "kernels/error.h"
@@ -115,10 +118,60 @@ void KernelDevice::sgd_step(const SgdArguments& arguments) {
   chosen.launch(problem, operands, nullptr, nullptr);
 }
 
+Graph KernelDevice::prepare(const Graph& graph, const CompileOptions& options) const {
+  if (!options.fuse) return graph;
+  const bool strict = options.math == Math::strict;
+  return fused(graph, [this, strict](const Node& node, std::span<const Value> inputs, std::span<const Value> outputs) {
+    const Op* op = find_op(target_.catalogue(), node.definition->name);
+    if (op == nullptr) return false;
+    Problem problem = problem_of(node, inputs, outputs);
+    problem.strict = strict;
+    return pick_rung(*op, problem, capability_, gpu_) >= 0;
+  });
+}
+
+namespace {
+
+/// Of each node, whether all it computes follows from parameters and states: it need not run again until one has moved.
+std::vector<bool> lasting_nodes(const Graph& graph) {
+  std::vector<bool> lasting(static_cast<std::size_t>(graph.node_count()));
+  for (int i = 0; i < graph.node_count(); ++i) {
+    const Node& node = graph.node(NodeId{i});
+    const auto lasts = [&](ValueId input) {
+      if (!input) return true;
+      const NodeId producer = graph.producer(input);
+      if (producer) return static_cast<bool>(lasting[static_cast<std::size_t>(producer.index)]);
+      return graph.value(input).kind != ValueKind::input;
+    };
+    const auto is_marked = [&](ValueId output) {  // a gradient lives in the store, where others write too
+      return std::any_of(graph.outputs().begin(), graph.outputs().end(),
+                         [&](const auto& marked) { return marked.second == output; });
+    };
+    const std::string& op = node.definition->name;
+    lasting[static_cast<std::size_t>(i)] = (op == "batch_norm_fold" || op == "cast") &&
+                                           std::all_of(node.inputs.begin(), node.inputs.end(), lasts) &&
+                                           std::none_of(node.outputs.begin(), node.outputs.end(), is_marked);
+  }
+  return lasting;
+}
+
+/// `step`, run only where a parameter or a state has moved since it last ran.
+void run_when_moved(Step& step) {
+  step.run = [run = std::move(step.run),
+              seen = std::make_shared<std::optional<std::uint64_t>>()](const StepContext& context) {
+    if (*seen == context.parameters_version()) return;
+    run(context);
+    *seen = context.parameters_version();
+  };
+}
+
+}  // namespace
+
 Program KernelDevice::compile(const Graph& graph, const CompileOptions& options) {
   const Choices wanted = parse_plan(options.plan);
   const std::vector<std::string> names = plan_names(graph);
   Program program{dense_storage(graph), {}, {}};
+  const std::vector<bool> lasting = lasting_nodes(graph);
   Choices chosen;
   for (int i = 0; i < graph.node_count(); ++i) {
     const NodeId id{i};
@@ -129,6 +182,11 @@ Program KernelDevice::compile(const Graph& graph, const CompileOptions& options)
                                 ? host_step(graph, id, *this)
                                 : compile_node(graph, id, options.math == Math::strict,
                                                former == wanted.end() ? nullptr : &former->second));
+    if (lasting[static_cast<std::size_t>(i)]) {
+      run_when_moved(program.steps.back());
+      for (const ValueId output : graph.node(id).outputs)
+        program.storage[static_cast<std::size_t>(output.index)].lasting = true;
+    }
     chosen.emplace(name, program.steps.back().algorithm);
   }
   program.plan = plan_text(chosen);

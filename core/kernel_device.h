@@ -24,6 +24,8 @@ class KernelDevice final : public Device {
   void copy_out(void* to_host, const void* from, std::size_t bytes) override;
   void fill_zero(void* data, std::size_t bytes) override;
   void synchronize() override;
+  /// Fuses (core/fusion.h) what this device's rungs can compute in one go.
+  Graph prepare(const Graph& graph, const CompileOptions& options) const override;
   Program compile(const Graph& graph, const CompileOptions& options) override;
   void reorder(const Shape& shape, DType dtype, const void* from, const LayoutPtr& from_layout, void* to,
                const LayoutPtr& to_layout) override;

@@ -72,6 +72,11 @@ void find_lives(const Graph& graph, const Program& program, MemoryPlan& plan) {
     live(ValueId{i}, std::max(steps - 1, 0));
   }
   for (const auto& [name, value] : graph.outputs()) live(value, std::max(steps - 1, 0));
+  for (std::size_t i = 0; i < program.storage.size(); ++i) {
+    if (!program.storage[i].lasting) continue;
+    live(ValueId{static_cast<int>(i)}, 0);
+    live(ValueId{static_cast<int>(i)}, std::max(steps - 1, 0));
+  }
 }
 
 /// The smallest gap between the placed blocks that live at the same time, else the end of them.

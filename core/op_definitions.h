@@ -37,6 +37,11 @@ void want_same_shape(const Node& node, const Value& a, const Value& b, const cha
 /// Checks the number of operands (optional ones left out count).
 void want_inputs(const Node& node, std::size_t least, std::size_t most);
 
+/// Checks that nothing was fused into a node that is to be differentiated: no ReLU, no operand at `residual`.
+void want_unfused(const Node& node, std::size_t residual);
+/// Whether a node ends in a ReLU that was fused into it (core/fusion.h).
+bool has_relu(const Node& node);
+
 /// What infer() returns for one output; `suffix` names a second output ("save_mean").
 Value made(Shape shape, DType dtype, std::string suffix = {});
 /// infer() of an op whose output is like its first input.

@@ -81,6 +81,15 @@ void want_inputs(const Node& node, std::size_t least, std::size_t most) {
                              node.inputs.size()));
 }
 
+bool has_relu(const Node& node) {
+  return node.attributes.has("relu") && node.attributes.integer("relu") != 0;
+}
+
+void want_unfused(const Node& node, std::size_t residual) {
+  if (has_relu(node) || (node.inputs.size() > residual && node.inputs[residual]))
+    reject(node, "has been fused with what follows it: differentiate the graph before it is fused");
+}
+
 Value made(Shape shape, DType dtype, std::string suffix) {
   return {std::move(suffix), std::move(shape), dtype, ValueKind::activation, false};
 }

@@ -1,4 +1,4 @@
-// gemm: y (M, N) = op(a) op(b) [+ bias (N)].
+// gemm: y (M, N) = op(a) op(b) [+ bias (N)] [+ residual (M, N)], then ReLU where it was fused.
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@ namespace weft::ops {
 namespace {
 
 std::vector<Value> infer_gemm(const Node& node, std::span<const Value> inputs) {
-  want_inputs(node, 2, 3);
+  want_inputs(node, 2, 4);
   want_rank(node, inputs[0], 2, "a matrix a");
   want_rank(node, inputs[1], 2, "a matrix b");
   const bool trans_a = node.attributes.integer("trans_a") != 0, trans_b = node.attributes.integer("trans_b") != 0;
@@ -20,6 +20,7 @@ std::vector<Value> infer_gemm(const Node& node, std::span<const Value> inputs) {
     reject(node, fmt::format("wants inner extents that agree, got {} of a {}{} and {} of b {}{}", k, to_string(a),
                              trans_a ? " transposed" : "", k_of_b, to_string(b), trans_b ? " transposed" : ""));
   if (node.inputs.size() > 2 && node.inputs[2]) want_shape(node, inputs[2], {n}, "bias", "one for each of y's columns");
+  if (node.inputs.size() > 3 && node.inputs[3]) want_shape(node, inputs[3], {m, n}, "residual", "as y is");
   return {made({m, n}, inputs[0].dtype)};
 }
 
@@ -27,6 +28,7 @@ std::vector<Value> infer_gemm(const Node& node, std::span<const Value> inputs) {
 std::vector<ValueId> differentiate_gemm(Graph& graph, NodeId id, std::span<const ValueId> dys,
                                         std::span<const bool> wanted) {
   const Node node = graph.node(id);
+  want_unfused(node, 3);
   const bool trans_a = node.attributes.integer("trans_a") != 0, trans_b = node.attributes.integer("trans_b") != 0;
   const ValueId a = node.inputs[0], b = node.inputs[1], dy = dys[0];
   std::vector<ValueId> gradients(node.inputs.size());

@@ -1,5 +1,6 @@
-// Batch norm with the batch's statistics (train) or the running ones (eval), over all axes but the channels; with a
-// residual added and a ReLU where a node says so.
+// Batch norm with the batch's statistics (train) or the running ones (eval), over all axes but the channels; a residual
+// is added and a ReLU applied in the same node where it has them. And what a convolution's epilogue needs to do the
+// latter's work itself (fold).
 
 #include <fmt/format.h>
 
@@ -11,10 +12,6 @@ namespace {
 
 /// Positions of a forward node's inputs: kernels/ops.h.
 enum Input { kX, kWeight, kBias, kResidual, kMean, kVar, kInputs };
-
-bool ends_in_relu(const Node& node) {
-  return node.attributes.has("relu") && node.attributes.integer("relu") != 0;
-}
 
 void check_operands(const Node& node, std::span<const Value> inputs) {
   want_inputs(node, kInputs, kInputs);
@@ -56,7 +53,7 @@ std::vector<Value> infer_eval(const Node& node, std::span<const Value> inputs) {
 std::vector<Value> infer_backward(const Node& node, std::span<const Value> inputs) {
   want_inputs(node, 6, 6);
   want_same_shape(node, inputs[0], inputs[1], "dy and x");
-  if (ends_in_relu(node) != static_cast<bool>(node.inputs[2]))
+  if (has_relu(node) != static_cast<bool>(node.inputs[2]))
     reject(node, "wants y where its attribute relu is 1, and nowhere else: the mask is y > 0");
   const Shape& x = inputs[1].shape;
   std::vector<Value> outputs = {made(x, inputs[1].dtype), made({x[-1]}, DType::f32, "dweight"),
@@ -71,7 +68,7 @@ std::vector<ValueId> differentiate(Graph& graph, const Node& node, const char* o
                                    ValueId spread, bool wants_residual) {
   Attributes attributes = node.attributes;
   attributes.set("has_residual", std::int64_t{wants_residual});
-  const ValueId y = ends_in_relu(node) ? node.outputs[0] : ValueId{};
+  const ValueId y = has_relu(node) ? node.outputs[0] : ValueId{};
   const NodeId backward =
       graph.add(node.name, definition(op), {dy, node.inputs[kX], y, node.inputs[kWeight], mean, spread}, attributes);
   const std::vector<ValueId>& gradients = graph.node(backward).outputs;
@@ -92,6 +89,15 @@ std::vector<ValueId> differentiate_eval(Graph& graph, NodeId id, std::span<const
                        wanted[kResidual]);
 }
 
+/// weight, bias, [conv_bias], running_mean, running_var -> scale, shift.
+std::vector<Value> infer_fold(const Node& node, std::span<const Value> inputs) {
+  want_inputs(node, 5, 5);
+  constexpr const char* kNames[] = {"weight", "bias", "conv_bias", "running_mean", "running_var"};
+  for (std::size_t i = 0; i < 5; ++i)
+    if (node.inputs[i]) want_shape(node, inputs[i], inputs[0].shape, kNames[i], "as weight has");
+  return {made(inputs[0].shape, DType::f32, "scale"), made(inputs[0].shape, DType::f32, "shift")};
+}
+
 }  // namespace
 
 void define_norm(Definitions& definitions) {
@@ -100,6 +106,7 @@ void define_norm(Definitions& definitions) {
   define(definitions, "batch_norm_train_backward", infer_backward);
   define(definitions, "batch_norm_eval", infer_eval, differentiate_eval);
   define(definitions, "batch_norm_eval_backward", infer_backward);
+  define(definitions, "batch_norm_fold", infer_fold);
 }
 
 ValueId batch_norm(Graph& graph, const std::string& name, ValueId x, ValueId weight, ValueId bias, ValueId running_mean,

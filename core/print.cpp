@@ -31,6 +31,11 @@ std::string quoted(std::string_view text) {
   return result + "\"";
 }
 
+/// Of a fused node's name, "layer1.0.conv1 + bn1 + relu", the part that says where it lies.
+std::string_view path_of(std::string_view name) {
+  return name.substr(0, name.find(" + "));
+}
+
 /// A layer's parts as a tree: "layer1.0.conv1" lies in cluster "layer1.0", which lies in "layer1".
 struct Cluster {
   std::map<std::string, Cluster> children;
@@ -41,7 +46,7 @@ void write_cluster(const Graph& graph, const Cluster& cluster, const std::string
   const std::string indent(static_cast<std::size_t>(2 * depth + 2), ' ');
   for (const NodeId id : cluster.nodes) {
     const Node& node = graph.node(id);
-    const std::size_t dot_at = node.name.rfind('.');
+    const std::size_t dot_at = path_of(node.name).rfind('.');
     const std::string layer = dot_at == std::string::npos ? node.name : node.name.substr(dot_at + 1);
     const std::string label = node.definition->name == layer ? layer : layer + ": " + node.definition->name;
     dot += fmt::format("{}n{} [label={}, style=filled, fillcolor=\"{}\"];\n", indent, id.index, quoted(label),
@@ -62,7 +67,7 @@ std::string to_dot(const Graph& graph) {
   Cluster root;
   for (int i = 0; i < graph.node_count(); ++i) {
     Cluster* cluster = &root;
-    std::string_view rest = graph.node(NodeId{i}).name;
+    std::string_view rest = path_of(graph.node(NodeId{i}).name);
     for (std::size_t dot = rest.find('.'); dot != std::string_view::npos; dot = rest.find('.')) {
       cluster = &cluster->children[std::string(rest.substr(0, dot))];
       rest.remove_prefix(dot + 1);

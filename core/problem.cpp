@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
+#include "core/op_definitions.h"
 #include "kernels/error.h"
 #include "kernels/ops.h"
 
@@ -31,6 +33,8 @@ void gemm(Problem& problem, const Node& node, Values inputs, Values outputs) {
   problem.extents[Gemm::trans_a] = trans_a;
   problem.extents[Gemm::trans_b] = node.attributes.integer("trans_b");
   problem.extents[Gemm::has_bias] = present(node, 2);
+  problem.extents[Gemm::has_residual] = present(node, 3);
+  problem.extents[Gemm::relu] = ops::has_relu(node);
   problem.scalars[Gemm::alpha] = 1;
   problem.scalars[Gemm::beta] = 0;
 }
@@ -58,7 +62,7 @@ void conv_forward(Problem& problem, const Node& node, Values inputs, Values) {
   problem.extents[Conv2d::has_scale] = present(node, 2);
   problem.extents[Conv2d::has_bias] = present(node, 3);
   problem.extents[Conv2d::has_residual] = present(node, 4);
-  problem.extents[Conv2d::relu] = node.attributes.has("relu") && node.attributes.integer("relu") != 0;
+  problem.extents[Conv2d::relu] = ops::has_relu(node);
 }
 
 /// Of both passes of both pools: x is (N, H, W, C), y (N, P, Q, C).
@@ -89,7 +93,7 @@ void batch_norm(Problem& problem, const Node& node, const Shape& x, bool has_res
   problem.extents[BatchNorm::rows] = rows_of(x);
   problem.extents[BatchNorm::C] = x[-1];
   problem.extents[BatchNorm::has_residual] = has_residual;
-  if (node.attributes.has("relu")) problem.extents[BatchNorm::relu] = node.attributes.integer("relu");
+  problem.extents[BatchNorm::relu] = ops::has_relu(node);
   problem.scalars[BatchNorm::eps] = node.attributes.real("eps");
   if (node.attributes.has("momentum")) problem.scalars[BatchNorm::momentum] = node.attributes.real("momentum");
 }
@@ -155,6 +159,12 @@ const std::map<std::string_view, Fill>& table() {
        [](Problem& p, const Node& n, Values i, Values o) { batch_norm(p, n, i[0].shape, o.size() > 3); }},
       {"batch_norm_eval_backward",
        [](Problem& p, const Node& n, Values i, Values o) { batch_norm(p, n, i[0].shape, o.size() > 3); }},
+      {"batch_norm_fold",
+       [](Problem& p, const Node& n, Values i, Values) {
+         p.extents[extents::BatchNormFold::K] = i[0].shape[0];
+         p.extents[extents::BatchNormFold::has_conv_bias] = present(n, 2);
+         p.scalars[extents::BatchNormFold::eps] = n.attributes.real("eps");
+       }},
       {"softmax", rows_of_first},
       {"softmax_backward", rows_of_first},
       {"log_softmax", rows_of_first},
@@ -222,14 +232,17 @@ Problem problem_of(const Graph& graph, const Node& node) {
 }
 
 std::vector<ValueId> operands_of(const Node& node, const Op& op, const Problem& problem) {
+  const Signature signature = op.signature(problem);
+  const auto count = static_cast<std::size_t>(signature.count);
+  const auto outputs =
+      static_cast<std::size_t>(std::count_if(signature.operands, signature.operands + signature.count,
+                                             [](const Operand& operand) { return operand.role == Role::output; }));
+  // Optional operands at the end of the inputs (a residual) and of the outputs (a dresidual) may be left out of the
+  // node; nothing that is there is cut off.
   std::vector<ValueId> operands = node.inputs;
-  const auto count = static_cast<std::size_t>(op.signature(problem).count);
-  // Only these have inputs to fill up before their output; concat_backward and batch norm's gradients, outputs after
-  // those that are there.
-  if (node.definition->name == "concat" || node.definition->name == "gemm" || node.definition->name == "conv2d")
-    operands.resize(count - node.outputs.size());
+  operands.resize(std::max(operands.size(), count - outputs));
   operands.insert(operands.end(), node.outputs.begin(), node.outputs.end());
-  if (node.definition->name.ends_with("_backward") && operands.size() < count) operands.resize(count);
+  operands.resize(std::max(operands.size(), count));
   WEFT_CHECK(operands.size() == count && count <= kMaxOperands,
              fmt::format("{}: {} operands for {}, which has {}", node.name, operands.size(), op.name, count));
   return operands;

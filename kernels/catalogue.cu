@@ -29,6 +29,7 @@ constexpr const Op* kOps[] = {
     &batch_norm_train_backward,
     &batch_norm_eval_backward,
     &batch_norm_train_gathered,
+    &batch_norm_fold,
     &softmax,
     &log_softmax,
     &softmax_backward,

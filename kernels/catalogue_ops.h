@@ -16,7 +16,7 @@ extern const Op bias_add, bias_backward;
 extern const Op relu, relu_backward, add;
 extern const Op max_pool, max_pool_backward, avg_pool, avg_pool_backward, global_avg_pool, global_avg_pool_backward;
 extern const Op batch_norm_train, batch_norm_eval, batch_norm_train_backward, batch_norm_eval_backward;
-extern const Op batch_norm_train_gathered;
+extern const Op batch_norm_train_gathered, batch_norm_fold;
 extern const Op softmax, log_softmax, softmax_backward, log_softmax_backward;
 extern const Op cross_entropy, cross_entropy_backward, cross_entropy_forward_backward;
 extern const Op cross_entropy_soft, cross_entropy_soft_backward;

@@ -31,6 +31,7 @@
 //                              [dresidual]
 //   batch_norm_eval_backward   dy, x, [y], weight, running_mean, running_var, dx, dweight,     BatchNorm
 //                              dbias, [dresidual]
+//   batch_norm_fold            weight, bias, [conv_bias], running_mean, running_var, scale, shift   BatchNormFold
 //   softmax, log_softmax       x, y                                                            Rows
 //   softmax_backward           dy, y, dx                                                       Rows
 //   log_softmax_backward       dy, y, dx                                                       Rows
@@ -140,6 +141,13 @@ struct Elements {
 struct BatchNorm {
   enum : int { rows, C, has_residual, relu, kCount };
   enum : int { eps, momentum };
+};
+
+/// What conv2d's scale and bias are, so that its epilogue does the batch norm behind it: scale = weight /
+/// sqrt(running_var + eps), shift = (conv_bias - running_mean) scale + bias. All are (K), float32. Scalar: eps.
+struct BatchNormFold {
+  enum : int { K, has_conv_bias, kCount };
+  enum : int { eps };
 };
 
 /// y[i] = x[i] / (1 - p) where bit i is kept, else 0. The 32-bit number of element i is word i % 4 of

@@ -1,7 +1,6 @@
 #include "core/cpu/fusion.h"
 
 #include <algorithm>
-#include <set>
 #include <string_view>
 
 namespace weft::cpu {
@@ -10,13 +9,8 @@ namespace {
 
 class Matcher {
  public:
-  explicit Matcher(const Graph& graph) : graph_(graph), readers_(static_cast<std::size_t>(graph.value_count())) {
-    for (int i = 0; i < graph.node_count(); ++i)
-      for (ValueId v : graph.node({i}).inputs)
-        if (v) readers_[index(v)].push_back({i});
-    for (const auto& [name, value] : graph.outputs()) marked_.insert(value);
-    taken_.assign(static_cast<std::size_t>(graph.node_count()), -1);
-  }
+  explicit Matcher(const Graph& graph)
+      : graph_(graph), readers_(graph), taken_(static_cast<std::size_t>(graph.node_count()), -1) {}
 
   Fusion run(bool enabled) {
     for (int i = 0; i < graph_.node_count(); ++i) {
@@ -31,44 +25,26 @@ class Matcher {
   }
 
  private:
-  static std::size_t index(ValueId v) { return static_cast<std::size_t>(v.index); }
   std::string_view op(NodeId n) const { return n ? std::string_view(graph_.node(n).definition->name) : ""; }
   bool is_free(NodeId n) const { return n && taken_[static_cast<std::size_t>(n.index)] < 0; }
 
-  // The only reader of a value that nobody else wants, if its op is `name`.
-  NodeId sole_reader(ValueId v, std::string_view name) const {
-    if (!v || marked_.contains(v)) return {};
-    const auto& r = readers_[index(v)];
-    if (r.size() != 1 || op(r[0]) != name || !is_free(r[0])) return {};
-    return r[0];
-  }
-
-  // A batch norm with a residual or a ReLU of its own is not for this device; its lowering says so.
-  bool comes_fused(NodeId norm) const {
-    const Node& node = graph_.node(norm);
-    return node.inputs[3] || node.attributes.integer("relu") != 0;
+  void take_tail(Group& group, const Links& links) const {
+    const Tail tail = tail_behind(graph_, readers_, graph_.node(group.main).outputs[0], links,
+                                  [this](NodeId n) { return is_free(n); });
+    group.batch_norm = tail.batch_norm;
+    group.add = tail.add;
+    group.relu = tail.relu;
   }
 
   void extend(Group& group) {
     const Node& node = graph_.node(group.main);
     const std::string_view name = op(group.main);
     if (name == "conv2d") {
-      ValueId y = node.outputs[0];
-      if (NodeId n = sole_reader(y, "batch_norm_eval"); n && graph_.node(n).inputs[0] == y && !comes_fused(n)) {
-        group.batch_norm = n;
-        y = graph_.node(n).outputs[0];
-      }
-      if (NodeId n = sole_reader(y, "add")) {
-        group.add = n;
-        y = graph_.node(n).outputs[0];
-      }
-      group.relu = sole_reader(y, "relu");
+      take_tail(group, {.batch_norm = true, .add = true, .ceiling = true});
     } else if (name == "add" || name == "gemm") {
-      group.relu = sole_reader(node.outputs[0], "relu");
+      take_tail(group, {.ceiling = true});
     } else if (name == "batch_norm_train" || name == "batch_norm_eval") {
-      // The library's batch norm ends in a ReLU without a ceiling or in none.
-      const NodeId relu = sole_reader(node.outputs[0], "relu");
-      if (relu && ceiling_of(graph_.node(relu)) == 0) group.relu = relu;
+      take_tail(group, {});  // the library's ends in a ReLU without a ceiling or in none
     } else if (name == "batch_norm_train_backward") {
       group.relu = relu_backward_before(node);
     } else if (name == "conv2d_backward_filter") {
@@ -89,7 +65,7 @@ class Matcher {
   NodeId relu_backward_before(const Node& node) const {
     const ValueId dy = input_of(node, 0);
     const NodeId relu = graph_.producer(dy);
-    if (op(relu) != "relu_backward" || marked_.contains(dy) || readers_[index(dy)].size() != 1) return {};
+    if (!readers_.sole(dy, "batch_norm_train_backward") || op(relu) != "relu_backward") return {};
     const NodeId forward_relu = graph_.producer(graph_.node(relu).inputs[1]);
     if (op(forward_relu) != "relu") return {};
     const Group& forward = groups_[static_cast<std::size_t>(taken_[static_cast<std::size_t>(forward_relu.index)])];
@@ -101,7 +77,7 @@ class Matcher {
 
   NodeId sibling(ValueId dy, std::string_view name) const {
     if (graph_.value(dy).shape.rank() != 4) return {};
-    for (NodeId n : readers_[index(dy)]) {
+    for (NodeId n : readers_.of(dy)) {
       const bool reads_as_gradient = input_of(graph_.node(n), name == "bias_backward" ? 0 : 1) == dy;
       if (op(n) == name && is_free(n) && reads_as_gradient) return n;
     }
@@ -129,8 +105,7 @@ class Matcher {
   }
 
   const Graph& graph_;
-  std::vector<std::vector<NodeId>> readers_;
-  std::set<ValueId> marked_;
+  Readers readers_;
   std::vector<int> taken_;  // by node: its group, -1 before it has one
   std::vector<Group> groups_;
 };
@@ -146,10 +121,6 @@ std::vector<NodeId> Group::nodes() const {
 
 Fusion fuse(const Graph& graph, bool enabled) {
   return Matcher(graph).run(enabled);
-}
-
-float ceiling_of(const Node& relu) {
-  return relu.attributes.has("ceiling") ? static_cast<float>(relu.attributes.real("ceiling")) : 0.0f;
 }
 
 ValueId input_of(const Node& node, int i) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/graph.h"
+#include "core/readers.h"
 
 namespace weft::cpu {
 
@@ -26,9 +27,6 @@ struct Fusion {
 };
 
 Fusion fuse(const Graph& graph, bool enabled);
-
-/// Of a relu or its backward: where it ends; 0 where it does not.
-float ceiling_of(const Node& relu);
 
 /// Input or output `i` of a node; ValueId{} where it is left out.
 ValueId input_of(const Node& node, int i);

@@ -120,6 +120,24 @@ void batch_norm_eval(const Problem& problem, double* const* operands, double* co
     }
 }
 
+void batch_norm_fold(const Problem& problem, double* const* operands, double* const* magnitudes) {
+  using extents::BatchNormFold;
+  const std::int64_t K = problem.extents[BatchNormFold::K];
+  const double* weight = operands[0];
+  const double* bias = operands[1];
+  const double* conv_bias = operands[2];
+  const double* mean = operands[3];
+  const double* variance = operands[4];
+  double* scale = operands[5];
+  double* shift = operands[6];
+  for (std::int64_t k = 0; k < K; ++k) {
+    const double before = conv_bias == nullptr ? 0 : conv_bias[k];
+    scale[k] = weight[k] / std::sqrt(variance[k] + problem.scalars[BatchNormFold::eps]);
+    shift[k] = (before - mean[k]) * scale[k] + bias[k];
+    magnitudes[6][k] = (std::abs(before) + std::abs(mean[k])) * std::abs(scale[k]) + std::abs(bias[k]);
+  }
+}
+
 void batch_norm_train_backward(const Problem& problem, double* const* operands, double* const* magnitudes) {
   const std::int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   const auto count = static_cast<double>(rows);

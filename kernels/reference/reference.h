@@ -13,7 +13,9 @@ Reference im2col, col2im, conv2d, conv2d_backward_data, conv2d_backward_filter, 
 Reference bias_add, bias_backward;
 Reference relu, relu_backward, add;
 Reference max_pool, max_pool_backward, avg_pool, avg_pool_backward, global_avg_pool, global_avg_pool_backward;
-Reference batch_norm_train, batch_norm_eval, batch_norm_train_backward, batch_norm_eval_backward, batch_norm_train_gathered;
+Reference batch_norm_train, batch_norm_eval, batch_norm_train_backward, batch_norm_eval_backward,
+    batch_norm_train_gathered;
+Reference batch_norm_fold;
 Reference softmax, softmax_backward, log_softmax, log_softmax_backward;
 Reference cross_entropy, cross_entropy_backward, cross_entropy_forward_backward;
 Reference cross_entropy_soft, cross_entropy_soft_backward, binary_cross_entropy, binary_cross_entropy_backward;

@@ -21,8 +21,8 @@ struct Case {
 
 Case conv_case(Shape x, Shape weight, bool bias, ops::Conv2dOptions options) {
   const std::string name =
-      fmt::format("conv2d {} {}{} stride {} padding {} dilation {}", to_string(x), to_string(weight),
-                  bias ? " bias" : "", options.stride[0], options.padding[0], options.dilation[0]);
+      fmt::format("conv2d {} {}{} stride {} padding {} dilation {} groups {}", to_string(x), to_string(weight),
+                  bias ? " bias" : "", options.stride[0], options.padding[0], options.dilation[0], options.groups);
   return {name, [=](Graph& graph) {
             return ops::conv2d(graph, "layer", graph.input("x", x), graph.parameter("weight", weight),
                                bias ? graph.parameter("bias", {weight[0]}) : ValueId{}, options);
@@ -91,6 +91,10 @@ std::vector<Case> cases() {
   all.push_back(conv_case({2, 19, 17, 3}, {16, 7, 7, 3}, false, {.stride = {2, 2}, .padding = {3, 3}}));
   all.push_back(conv_case({1, 9, 9, 5}, {7, 3, 3, 5}, true, {.padding = {2, 2}, .dilation = {2, 2}}));
   all.push_back(conv_case({1, 6, 7, 4}, {3, 2, 5, 4}, false, {.stride = {1, 2}, .padding = {0, 2}}));
+  all.push_back(conv_case({2, 7, 7, 6}, {4, 3, 3, 3}, true, {.padding = {1, 1}, .groups = 2}));
+  all.push_back(conv_case({2, 8, 6, 17}, {17, 3, 3, 1}, false, {.stride = {2, 2}, .padding = {1, 1}, .groups = 17}));
+  all.push_back(conv_case({1, 5, 7, 16}, {32, 3, 3, 1}, true, {.padding = {1, 1}, .groups = 16}));
+  all.push_back(conv_case({1, 6, 6, 32}, {32, 1, 1, 16}, false, {.groups = 2}));
   for (const bool max : {true, false}) {
     all.push_back(pool_case(max, {2, 8, 8, 16}, {}));
     all.push_back(pool_case(max, {2, 9, 11, 5}, {.window = {3, 3}, .stride = {2, 2}, .padding = {1, 1}}));
@@ -125,6 +129,12 @@ std::vector<Case> cases() {
     all.push_back({"add " + to_string(x),
                    [x](Graph& graph) { return ops::add(graph, "layer", graph.input("a", x), graph.input("b", x)); }});
   }
+  all.push_back({"batch_norm_fold", [](Graph& graph) {
+                   std::vector<ValueId> inputs;
+                   for (const char* name : {"weight", "bias", "conv_bias", "running_mean", "running_var"})
+                     inputs.push_back(graph.parameter(name, {37}));
+                   return graph.apply("layer", ops::definition("batch_norm_fold"), inputs, {{"eps", 1e-5}});
+                 }});
   all.push_back({"cross_entropy", [](Graph& graph) {
                    return ops::cross_entropy(graph, "layer", graph.input("logits", {7, 10}),
                                              graph.input("labels", {7}, DType::i32));
