@@ -41,6 +41,9 @@ class Dataset {
   virtual void load(int64_t index, Philox& random, float* item) const = 0;
   /// Whether load() draws from `random`, so that an item differs from epoch to epoch and its features cannot be kept.
   virtual bool augmented() const { return false; }
+  /// All that the items depend on (files with sizes and times, transform), as a text that is another where they may be
+  /// others: features kept of them are taken again where it is the same. Empty: unknown, and nothing is kept.
+  virtual std::string identity() const;
 };
 
 /// Two parts of one collection, with names for the labels. A value: copies share the data sets.

@@ -32,6 +32,7 @@ class IdxDataset : public Dataset {
   int label(int64_t index) const override { return labels_.values[size_t(index)]; }
   std::string name(int64_t index) const override;
   void load(int64_t index, Philox& random, float* item) const override;
+  std::string identity() const override;
 
  private:
   std::string path_;

@@ -30,6 +30,7 @@ class PictureList : public Dataset {
   std::string name(int64_t index) const override { return samples_[size_t(index)].path; }
   void load(int64_t index, Philox& random, float* item) const override;
   bool augmented() const override { return augmented_; }
+  std::string identity() const override;
   const std::vector<Sample>& samples() const { return samples_; }
 
  private:

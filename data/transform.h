@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "data/image.h"
@@ -65,6 +66,8 @@ class Transform {
  public:
   virtual ~Transform();
   virtual Image apply(Image image, Philox& random) const = 0;
+  /// What it does, with its numbers ("resize 256"): part of Dataset::identity(). Empty: cannot be told.
+  virtual std::string describe() const;
 };
 
 /// A transform that only moves pixels.
@@ -82,6 +85,7 @@ class Resize : public PlacingTransform {
  public:
   explicit Resize(int size);
   bool place(Placement& placement, Philox& random) const override;
+  std::string describe() const override;
 
  private:
   int size_;
@@ -93,6 +97,7 @@ class CenterCrop : public PlacingTransform {
  public:
   explicit CenterCrop(int size);
   bool place(Placement& placement, Philox& random) const override;
+  std::string describe() const override;
 
  private:
   int size_;
@@ -142,6 +147,8 @@ class Transforms {
   Image apply(ImageReader& reader, Philox& random, bool fast = false) const;
   /// Applies them to a picture.
   Image apply(Image image, Philox& random) const;
+  /// All of them in order; empty where one cannot tell.
+  std::string describe() const;
 
  private:
   std::vector<std::shared_ptr<const Transform>> steps_;

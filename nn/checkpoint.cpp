@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "core/files.h"
+#include "core/hash.h"
 #include "core/safetensors.h"
 #include "kernels/error.h"
 
@@ -149,11 +150,8 @@ std::vector<EpochResult> load_log(const fs::path& run) {
 }
 
 std::string fingerprint(const StateDict& state) {
-  std::uint64_t hash = 0xCBF29CE484222325u;
-  const auto mix = [&hash](const void* data, std::size_t bytes) {
-    const auto* byte = static_cast<const unsigned char*>(data);
-    for (std::size_t i = 0; i < bytes; ++i) hash = (hash ^ byte[i]) * 0x100000001B3u;
-  };
+  std::uint64_t hash = kHashStart;
+  const auto mix = [&hash](const void* data, std::size_t bytes) { hash = hash_bytes(data, bytes, hash); };
   for (const auto& [name, tensor] : state) {
     const std::string head = name + to_string(tensor.shape());
     mix(head.data(), head.size());

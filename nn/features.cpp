@@ -153,6 +153,29 @@ void FeatureCache::restore() {
   }
 }
 
+std::map<std::string, Tensor> FeatureCache::tensors() const {
+  return {{name_ + ".rows", Tensor::from<float>({size(), shape_.elements()}, memory_)},
+          {name_ + ".labels", Tensor::from<std::int32_t>({size()}, labels_)},
+          {name_ + ".indices", Tensor::from<std::int64_t>({size()}, indices_)},
+          {name_ + ".batches", Tensor::from<std::int64_t>({1}, std::vector<std::int64_t>{batches_})}};
+}
+
+bool FeatureCache::take(const std::map<std::string, Tensor>& tensors) {
+  if (on_disk_) return false;
+  const Tensor &rows = tensors.at(name_ + ".rows"), &labels = tensors.at(name_ + ".labels"),
+               &indices = tensors.at(name_ + ".indices");
+  const std::int64_t count = labels.shape()[0];
+  if (rows.shape() != Shape{count, shape_.elements()} || indices.shape() != labels.shape()) return false;
+  const auto values = rows.values<float>();
+  const auto of_labels = labels.values<std::int32_t>();
+  const auto of_indices = indices.values<std::int64_t>();
+  batches_ = tensors.at(name_ + ".batches").values<std::int64_t>()[0];
+  memory_.assign(values.begin(), values.end());
+  labels_.assign(of_labels.begin(), of_labels.end());
+  indices_.assign(of_indices.begin(), of_indices.end());
+  return true;
+}
+
 void FeatureCache::discard() noexcept {
   if (run_.empty()) return;
   saved_ = false;

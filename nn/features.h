@@ -5,12 +5,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/shape.h"
+#include "core/tensor.h"
 
 namespace weft {
 
@@ -45,6 +47,10 @@ class FeatureCache {
   void save();
   /// Takes what save() left in RUN, if it is of the same identity and whole.
   void restore();
+  /// All rows, labels and indices under this cache's name, of one that is in memory; and back, where they are as many
+  /// as expected.
+  std::map<std::string, Tensor> tensors() const;
+  bool take(const std::map<std::string, Tensor>& tensors);
   /// Takes back what save() left.
   void discard() noexcept;
 

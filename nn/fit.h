@@ -31,6 +31,7 @@ class Fit {
   void write_checkpoint_if_due();
   // fit_features.cpp
   bool compute_features();
+  std::string features_identity(Executors& trunk, std::int64_t batch) const;
   bool compute_features_of(Executor& trunk, std::int64_t batch, const Dataset& data, FeatureCache& cache,
                            std::int64_t before, std::int64_t total);
   // fit_failures.cpp

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/version.h"
 #include "kernels/error.h"
+#include "nn/feature_store.h"
 #include "nn/fit.h"
 
 namespace weft {
@@ -67,8 +69,26 @@ bool Fit::compute_features() {
     }
   }
   const std::int64_t total = s_.train->size() + s_.valid->size();
-  return compute_features_of(trunk->at(batch), batch, *s_.train, *s_.train_features, 0, total) &&
-         compute_features_of(trunk->at(batch), batch, *s_.valid, *s_.valid_features, s_.train->size(), total);
+  const FeatureStore store(s_.options.feature_cache, features_identity(*trunk, batch));
+  if (store.take(*s_.train_features, *s_.valid_features)) {
+    training_->note(fmt::format("the trunk's features are those kept in {}", store.path().string()));
+    return true;
+  }
+  const bool whole =
+      compute_features_of(trunk->at(batch), batch, *s_.train, *s_.train_features, 0, total) &&
+      compute_features_of(trunk->at(batch), batch, *s_.valid, *s_.valid_features, s_.train->size(), total);
+  if (whole) store.keep(*s_.train_features, *s_.valid_features);
+  return whole;
+}
+
+/// All that the features' bits depend on; empty where a data set cannot tell.
+std::string Fit::features_identity(Executors& trunk, std::int64_t batch) const {
+  const std::string train = s_.train->identity(), valid = s_.valid->identity();
+  if (train.empty() || valid.empty()) return {};
+  // The plan names instruction set, threads and library beside what each layer chose.
+  return fmt::format("weft {}; trunk {} {}; train {}; valid {}; {} in batches of {}, {}; {}", version(), trunk_,
+                     s_.model.arch(), train, valid, s_.device->name(), batch,
+                     s_.options.math == Math::fast ? "fast" : "strict", trunk.at(batch).program().plan);
 }
 
 bool Fit::compute_features_of(Executor& trunk, std::int64_t batch, const Dataset& data, FeatureCache& cache,

@@ -62,6 +62,10 @@ struct LearnerOptions {
   std::filesystem::path run = {};  ///< where checkpoints, log and model go; empty: nowhere
   /// Bytes of kept features beyond which they go to disk (into `run`).
   std::size_t feature_memory = std::size_t{2} << 30;
+  /// Folder where a frozen trunk's features are kept for the next training with the same trunk, pictures (files, sizes,
+  /// times), transform and device; another of these computes them anew. Empty: they go with the training. Features that
+  /// go to disk for their size are not kept.
+  std::filesystem::path feature_cache = {};
   /// Go on from what fit() left in `run`: same bits as without the break. A program with several calls of fit() runs
   /// through them again; those that were finished return their rows at once.
   bool resume = false;

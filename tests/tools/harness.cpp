@@ -29,9 +29,12 @@ ProcessResult run_program(const std::string& program, const std::vector<std::str
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   std::vector<std::string> settings = options.environment;
+  // What one program keeps of features must not spare another one's work, nor lie in a person's home.
+  std::string cache = "XDG_CACHE_HOME=" + (streams / "cache").string();
   std::vector<char*> envp;
+  for (auto& setting : settings) envp.push_back(setting.data());  // of two of one name the first counts
+  envp.push_back(cache.data());
   for (char** e = environ; *e != nullptr; ++e) envp.push_back(*e);
-  for (auto& setting : settings) envp.push_back(setting.data());
   envp.push_back(nullptr);
 
   posix_spawn_file_actions_t actions;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 namespace weft::cli {
@@ -59,23 +60,31 @@ void Progress::on_step(const StepResult& step) {
     epoch_ = step.epoch;
     start_ = Clock::now();
     smooth_loss_ = step.loss;
+    pictures_ = 0;
+    seconds_ = data_seconds_ = 0;
   }
+  pictures_ += step.pictures;
+  seconds_ += step.seconds;
+  data_seconds_ += step.data_seconds;
   smooth_loss_ = 0.9 * smooth_loss_ + 0.1 * step.loss;
   if (!terminal_) return;
   const auto in_epoch = step.step % step.steps_per_epoch + 1;
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
   const double left = seconds / static_cast<double>(in_epoch) * static_cast<double>(step.steps_per_epoch - in_epoch);
   bar(fmt::format("epoch {}", step.epoch), static_cast<double>(in_epoch) / static_cast<double>(step.steps_per_epoch),
-      fmt::format("loss {:.4f} lr {:.2g}, {} left", smooth_loss_, step.lr, duration(left)));
+      fmt::format("loss {:.4f} lr {:.2g}, {:.1f} img/s, {:.0f}% waiting for data, {} left", smooth_loss_, step.lr,
+                  static_cast<double>(pictures_) / std::max(seconds_, 1e-9),
+                  100 * data_seconds_ / std::max(seconds_, 1e-9), duration(left)));
 }
 
 void Progress::on_epoch(const EpochResult& epoch) {
   if (open_) fmt::print("\r\033[K");
   open_ = false;
-  if (!header_) fmt::print("epoch  train_loss  valid_loss  accuracy  seconds  images/s\n");
+  if (!header_) fmt::print("epoch  train_loss  valid_loss  accuracy  seconds  images/s  rate      data\n");
   header_ = true;
-  fmt::print("{:5}  {:10.4f}  {:10.4f}  {:7.2f}%  {:7.1f}  {:8.1f}\n", epoch.epoch, epoch.train_loss, epoch.valid_loss,
-             epoch.accuracy * 100, epoch.seconds, epoch.images_per_second);
+  fmt::print("{:5}  {:10.4f}  {:10.4f}  {:7.2f}%  {:7.1f}  {:8.1f}  {:<8.2g}  {:3.0f}%\n", epoch.epoch,
+             epoch.train_loss, epoch.valid_loss, epoch.accuracy * 100, epoch.seconds, epoch.images_per_second, epoch.lr,
+             100 * epoch.data_share);
   std::fflush(stdout);
 }
 

@@ -27,7 +27,8 @@ class Progress : public Callback {
 
   bool terminal_, open_ = false;
   Clock::time_point start_ = Clock::now(), shown_{};
-  double smooth_loss_ = 0;
+  double smooth_loss_ = 0, seconds_ = 0, data_seconds_ = 0;  // of this epoch
+  std::int64_t pictures_ = 0;
   int epoch_ = -1;
   bool header_ = false;
 };

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -31,11 +32,23 @@ class TrainCommand {
   TrainingOptions options_;
   SchedulePolicy policy_;
   FineTuning fine_tuning_;
+  std::string feature_cache_;
   double checkpoint_seconds_ = 600;
   std::int64_t checkpoint_steps_ = 0;
   bool resume_ = false;
   std::string plan_;
 };
+
+/// What was asked for, else the user's folder for what can be made again (XDG Base Directory Specification); empty:
+/// nowhere.
+fs::path cache_folder(const std::string& wanted) {
+  if (wanted == "none") return {};
+  if (!wanted.empty()) return wanted;
+  const char* const cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && *cache != '\0') return fs::path(cache) / "weft";
+  const char* const home = std::getenv("HOME");
+  return home != nullptr && *home != '\0' ? fs::path(home) / ".cache" / "weft" : fs::path();
+}
 
 TrainCommand::TrainCommand(CLI::App& app)
     : kept_(app.add_subcommand("train", "Trains a classifier and writes it to RUN")) {
@@ -45,6 +58,12 @@ TrainCommand::TrainCommand(CLI::App& app)
       ->add_option("--out", options_.out, "RUN: the folder for the model, its settings and its log")
       ->required();
   add_policy_options(kept_, policy_);
+  kept_.verb()
+      ->add_option(
+          "--feature-cache", feature_cache_,
+          "Folder that keeps a frozen trunk's features for the next training with the same trunk and pictures; "
+          "none: nowhere; without it ~/.cache/weft")
+      ->take_last();
   kept_.verb()
       ->add_option("--checkpoint-seconds", checkpoint_seconds_,
                    "A checkpoint after so many seconds, beside those at the end of each epoch and when stopped")
@@ -82,6 +101,7 @@ void TrainCommand::run() {
   learner_options.policy_options = policy_.options;
   learner_options.checkpoint_seconds = checkpoint_seconds_;
   learner_options.checkpoint_steps = checkpoint_steps_;
+  learner_options.feature_cache = cache_folder(feature_cache_);
   fine_tuning_.set(learner_options);
   learner_options.plan = plan_;
   learner_options.run = options_.out;
