@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <string>
 
 namespace {
 
@@ -23,6 +24,25 @@ class CountSteps : public weft::Callback {
  public:
   void on_step(const weft::StepResult&) override { ++steps; }
   int steps = 0;
+};
+
+/// Takes part: the weights move at every other step only. What it remembers goes with checkpoints.
+class EveryOther : public weft::Callback {
+ public:
+  void begin_fit(weft::Training&) override { seen_ = 0; }
+  bool on_gradients(weft::Training&) override { return ++seen_ % 2 == 0; }
+  void on_update(weft::Training&) override { ++updates; }
+  std::string name() const override { return "every other"; }
+  weft::CallbackState save(weft::Training&) const override {
+    weft::CallbackState state;
+    state.numbers["seen"] = seen_;
+    return state;
+  }
+  void load(weft::Training&, const weft::CallbackState& state) override { seen_ = int(state.number("seen")); }
+  int updates = 0;
+
+ private:
+  int seen_ = 0;
 };
 
 /// A step on a picture: here its negative, half of the time.
@@ -60,8 +80,9 @@ int main(int argc, char** argv) {
   };
   auto learn = weft::Learner(weft::Model("mine", layers, data.classes(), "head"), data, options);
   const auto counter = std::make_shared<CountSteps>();
-  learn.add(counter);
+  const auto every_other = std::make_shared<EveryOther>();
+  learn.add(every_other).add(counter);
   const auto rows = learn.fit(0.01, 2);
   std::printf("%d steps, loss %.4f\n", counter->steps, rows.back().train_loss);
-  return counter->steps > 0 && rows.size() == 2 ? 0 : 1;
+  return counter->steps > 0 && every_other->updates == counter->steps / 2 && rows.size() == 2 ? 0 : 1;
 }
