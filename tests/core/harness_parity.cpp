@@ -63,6 +63,26 @@ Case batch_norm_case(Shape x, bool train, bool residual = false, bool relu = fal
   return {name, build, residual || relu};
 }
 
+/// A convolution that tells the batch norm behind it the statistics: what a pass makes of the two.
+Case statistics_case() {
+  return {"conv2d_statistics and batch_norm_train_gathered", [](Graph& graph) {
+            using Extents = std::vector<std::int64_t>;
+            const Shape channels = {12};
+            const ValueId y = graph.apply("conv", ops::definition("conv2d_statistics"),
+                                          {graph.input("x", {2, 6, 5, 8}), graph.parameter("filter", {12, 3, 3, 8})},
+                                          {{"stride", Extents{1, 1}},
+                                           {"padding", Extents{1, 1}},
+                                           {"dilation", Extents{1, 1}},
+                                           {"groups", std::int64_t{1}}});
+            const std::vector<ValueId> made = graph.node(graph.producer(y)).outputs;
+            return graph.apply(
+                "layer", ops::definition("batch_norm_train_gathered"),
+                {y, graph.parameter("scale", channels), graph.parameter("bias", channels), ValueId{},
+                 graph.state("running_mean", channels), graph.state("running_var", channels), made[1], made[2]},
+                {{"eps", 1e-5}, {"momentum", 0.1}});
+          }};
+}
+
 Case unary_case(const std::string& name, Shape x, std::function<ValueId(Graph&, ValueId)> op) {
   return {name + " " + to_string(x), [=](Graph& graph) { return op(graph, graph.input("x", x)); }};
 }
@@ -146,6 +166,7 @@ std::vector<Case> cases() {
                                    : ops::cross_entropy_soft(graph, "layer", logits, targets);
                    }});
   all.push_back({"fill", [](Graph& graph) { return ops::fill(graph, "layer", {3, 5}, 2.5); }});
+  all.push_back(statistics_case());
   all.push_back(concat_case({3, 5}));
   all.push_back(concat_case({16, 8, 8, 24}));
   all.push_back(concat_case({1, 2, 3, 4, 5, 6, 7, 8}));
