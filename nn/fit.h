@@ -16,6 +16,8 @@ class Fit {
  public:
   Fit(Learner::State& state, std::vector<double> lr, int epochs, FitOptions options);
   std::vector<EpochResult> run();
+  /// lr_find.cpp: trains with rising rates. Changes the state; Learner::lr_find() puts it back.
+  LrFindResult sweep(const LrFindOptions& options);
 
  private:
   using Clock = std::chrono::steady_clock;

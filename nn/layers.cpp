@@ -96,13 +96,14 @@ ValueId Sequential::forward(Builder& builder, ValueId x) const {
   return x;
 }
 
-Residual::Residual(ModulePtr body, ModulePtr shortcut) : body_(std::move(body)), shortcut_(std::move(shortcut)) {}
+Residual::Residual(ModulePtr body, ModulePtr shortcut, bool relu)
+    : body_(std::move(body)), shortcut_(std::move(shortcut)), relu_(relu) {}
 
 ValueId Residual::forward(Builder& builder, ValueId x) const {
   const ValueId body = body_->forward(builder, x);
   const ValueId shortcut = shortcut_ ? builder.child("downsample", *shortcut_, x) : x;
   const ValueId sum = ops::add(builder.graph(), builder.path("add"), body, shortcut);
-  return ops::relu(builder.graph(), builder.path("relu"), sum);
+  return relu_ ? ops::relu(builder.graph(), builder.path("relu"), sum) : sum;
 }
 
 Concat::Concat(std::vector<ModulePtr> branches) : branches_(std::move(branches)) {}

@@ -139,15 +139,17 @@ inline ModulePtr sequential(std::vector<Sequential::Named> layers) {
   return std::make_shared<const Sequential>(std::move(layers));
 }
 
-/// relu(body(x) + shortcut(x)). The body's layers stand directly under the block's path; the shortcut under
-/// "downsample", and where there is none it is x itself. He et al., "Deep Residual Learning", 2015.
+/// relu(body(x) + shortcut(x)), or without `relu` the sum alone. The body's layers stand directly under the block's
+/// path; the shortcut under "downsample", and where there is none it is x itself. He et al., "Deep Residual Learning",
+/// 2015.
 class Residual : public Module {
  public:
-  explicit Residual(ModulePtr body, ModulePtr shortcut = nullptr);
+  explicit Residual(ModulePtr body, ModulePtr shortcut = nullptr, bool relu = true);
   ValueId forward(Builder& builder, ValueId x) const override;
 
  private:
   ModulePtr body_, shortcut_;
+  bool relu_;
 };
 
 /// Branches fed with the same x and joined along the channels. Each names its layers itself, directly under the path.

@@ -16,6 +16,7 @@
 #include "nn/callback.h"
 #include "nn/checkpoint.h"
 #include "nn/losses.h"
+#include "nn/lr_find.h"
 #include "nn/model.h"
 #include "nn/run.h"
 #include "nn/scores.h"
@@ -113,6 +114,11 @@ class Learner {
   Learner& unfreeze();
   /// What comes before `layer` keeps its numbers. Throws Error naming near layers where there is none of this name.
   Learner& freeze_to(const std::string& layer);
+  /// The learning-rate range test: trains a copy of what fit() would train with rising rates, from an optimiser at
+  /// rest, one mini-batch a rate, until the loss diverges or the rates end. Model, optimiser and counters are then the
+  /// same bytes as before, also where it throws or stop was requested. Callbacks see the features being computed, but
+  /// take no part; groups have their factors. Throws Error where the loss is not finite from the start.
+  LrFindResult lr_find(const LrFindOptions& options = {});
   Evaluation evaluate(const Dataset& data);
   Evaluation validate();
   std::vector<Prediction> predict(const Dataset& data);

@@ -122,6 +122,8 @@ Model resnet34(Classes classes, std::uint64_t seed = 0);
 Model resnet50(Classes classes, std::uint64_t seed = 0);
 /// Iandola et al., "SqueezeNet", 2016, version 1.1, as torchvision has it.
 Model squeezenet1_1(Classes classes, std::uint64_t seed = 0);
+/// Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018, as torchvision has it.
+Model mobilenet_v2(Classes classes, std::uint64_t seed = 0);
 
 /// By name. Throws UsageError listing the architectures for any other.
 Model make_model(const std::string& arch, Classes classes, std::int64_t channels = 3, std::uint64_t seed = 0);

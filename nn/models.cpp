@@ -111,6 +111,57 @@ ModulePtr squeezenet(std::int64_t classes) {
   return sequential({{"features", features}, {"classifier", classifier}});
 }
 
+constexpr double kReLU6 = 6;
+
+/// Convolution, batch norm, ReLU6: torchvision's Conv2dNormActivation. `groups` = `out`: depthwise.
+ModulePtr mobilenet_conv(std::int64_t out, std::int64_t kernel, std::int64_t stride = 1, std::int64_t groups = 1) {
+  const std::int64_t padding = kernel / 2;
+  return make<Sequential>(std::vector<ModulePtr>{make<Conv2d>(out, kernel,
+                                                              Conv2d::Options{.stride = {stride, stride},
+                                                                              .padding = {padding, padding},
+                                                                              .groups = groups,
+                                                                              .bias = false,
+                                                                              .weight = kaiming_normal()}),
+                                                 make<BatchNorm2d>(), make<ReLU>(kReLU6)});
+}
+
+/// MobileNet V2's block: a 1x1 that widens `in` channels by `expand`, a depthwise 3x3, a 1x1 that narrows and ends
+/// without a ReLU; x is added where the shape stays.
+ModulePtr inverted_residual(std::int64_t in, std::int64_t out, std::int64_t stride, std::int64_t expand) {
+  const std::int64_t wide = in * expand;
+  std::vector<ModulePtr> layers;
+  if (expand > 1) layers.push_back(mobilenet_conv(wide, 1));
+  layers.push_back(mobilenet_conv(wide, 3, stride, wide));
+  layers.push_back(make<Conv2d>(out, 1, Conv2d::Options{.bias = false, .weight = kaiming_normal()}));
+  layers.push_back(make<BatchNorm2d>());
+  ModulePtr body = sequential({{"conv", make<Sequential>(std::move(layers))}});
+  return stride == 1 && in == out ? make<Residual>(std::move(body), nullptr, false) : body;
+}
+
+ModulePtr mobilenet(std::int64_t classes) {
+  struct Stage {
+    std::int64_t expand, channels;
+    int count;
+    std::int64_t stride;  // of the first of `count` blocks
+  };
+  constexpr Stage kStages[] = {{1, 16, 1, 1}, {6, 24, 2, 2},  {6, 32, 3, 2}, {6, 64, 4, 2},
+                               {6, 96, 3, 1}, {6, 160, 3, 2}, {6, 320, 1, 1}};
+  std::int64_t channels = 32;
+  std::vector<ModulePtr> features = {mobilenet_conv(channels, 3, 2)};
+  for (const Stage& stage : kStages)
+    for (int i = 0; i < stage.count; ++i) {
+      features.push_back(inverted_residual(channels, stage.channels, i == 0 ? stage.stride : 1, stage.expand));
+      channels = stage.channels;
+    }
+  features.push_back(mobilenet_conv(1280, 1));
+  return sequential(
+      {{"features", make<Sequential>(std::move(features))},
+       {"avgpool", make<GlobalAveragePool>()},
+       {"classifier", make<Sequential>(std::vector<ModulePtr>{
+                          make<Dropout>(0.2), make<Linear>(classes, Linear::Options{.weight = normal(0, 0.01),
+                                                                                    .first_bias = constant(0)})})}});
+}
+
 std::int64_t count(const Classes& classes) {
   return static_cast<std::int64_t>(classes.size());
 }
@@ -157,14 +208,24 @@ Model make_squeezenet1_1(Classes classes, std::int64_t channels, std::uint64_t s
   return Model("squeezenet1_1", std::move(root), std::move(classes), "classifier", channels, seed);
 }
 
+Model make_mobilenet_v2(Classes classes, std::int64_t channels, std::uint64_t seed) {
+  ModulePtr root = mobilenet(count(classes));
+  return Model("mobilenet_v2", std::move(root), std::move(classes), "classifier", channels, seed);
+}
+
 struct Architecture {
   const char* name;
   Model (*make)(Classes classes, std::int64_t channels, std::uint64_t seed);
 };
 
 constexpr Architecture kArchitectures[] = {
-    {"mlp", make_mlp},           {"lenet", make_lenet},       {"resnet18", make_resnet18},
-    {"resnet34", make_resnet34}, {"resnet50", make_resnet50}, {"squeezenet1_1", make_squeezenet1_1},
+    {"mlp", make_mlp},
+    {"lenet", make_lenet},
+    {"resnet18", make_resnet18},
+    {"resnet34", make_resnet34},
+    {"resnet50", make_resnet50},
+    {"squeezenet1_1", make_squeezenet1_1},
+    {"mobilenet_v2", make_mobilenet_v2},
 };
 
 }  // namespace
@@ -186,6 +247,9 @@ Model resnet50(Classes classes, std::uint64_t seed) {
 }
 Model squeezenet1_1(Classes classes, std::uint64_t seed) {
   return make_squeezenet1_1(std::move(classes), 3, seed);
+}
+Model mobilenet_v2(Classes classes, std::uint64_t seed) {
+  return make_mobilenet_v2(std::move(classes), 3, seed);
 }
 
 Model make_model(const std::string& arch, Classes classes, std::int64_t channels, std::uint64_t seed) {

@@ -41,10 +41,9 @@ struct Truth {
 };
 
 constexpr Truth kTruth[] = {
-    {"resnet18", 11689512, 102, 0x18b056aa6aa6fea6},
-    {"resnet34", 21797672, 182, 0xd3f20fb1a6ebec98},
-    {"resnet50", 25557032, 267, 0xd296b015caae1553},
-    {"squeezenet1_1", 1235496, 52, 0xb3e214f6c5863cf2},
+    {"resnet18", 11689512, 102, 0x18b056aa6aa6fea6},    {"resnet34", 21797672, 182, 0xd3f20fb1a6ebec98},
+    {"resnet50", 25557032, 267, 0xd296b015caae1553},    {"squeezenet1_1", 1235496, 52, 0xb3e214f6c5863cf2},
+    {"mobilenet_v2", 3504872, 262, 0xaf557b53cb3d00c9},
 };
 
 }  // namespace
@@ -85,6 +84,7 @@ TEST_CASE("the trunk ends where the head begins") {
   };
   CHECK(features("resnet18") == std::vector<std::int64_t>{3, 512});
   CHECK(features("resnet50") == std::vector<std::int64_t>{3, 2048});
+  CHECK(features("mobilenet_v2") == std::vector<std::int64_t>{3, 1280});
   CHECK(features("squeezenet1_1") == std::vector<std::int64_t>{3, 13, 13, 512});
 
   const Model model = make_model("squeezenet1_1", {"a", "b"});
@@ -135,6 +135,31 @@ TEST_CASE("first numbers") {
                                   make_model("resnet18", {"a", "b"}, 3, 8).state().at("conv1.weight")) > 0);
   CHECK(tests::largest_difference(state.at("conv1.weight"),
                                   make_model("resnet34", {"a", "b"}, 3, 7).state().at("conv1.weight")) == 0);
+}
+
+TEST_CASE("mobilenet_v2: depthwise filters, six times as wide inside, ReLU6 but behind what narrows") {
+  const Model model = mobilenet_v2({"a", "b"}, 3);
+  const auto shapes = model.shapes();
+  CHECK(shapes.at("features.3.conv.1.0.weight").extents() == std::vector<std::int64_t>{144, 3, 3, 1});
+  CHECK(shapes.at("features.3.conv.2.weight").extents() == std::vector<std::int64_t>{24, 1, 1, 144});
+  const Graph graph = model.graph({.batch = 1});
+  int convolutions = 0, sums = 0, ceilings = 0;
+  for (const Node& node : graph.nodes()) {
+    convolutions += node.definition->name == "conv2d";
+    sums += node.definition->name == "add";
+    if (node.definition->name == "relu") ceilings += node.attributes.real("ceiling") == 6;
+  }
+  CHECK(convolutions == 52);
+  CHECK(sums == 10);
+  CHECK(ceilings == 35);
+  // torchvision's first numbers: the depthwise filter's fan_out is 144 3 3, the last layer's deviation 0.01.
+  double sum = 0;
+  const Tensor& filter = model.state().at("features.3.conv.1.0.weight");
+  for (const float value : filter.values<float>()) sum += double(value) * value;
+  CHECK(std::sqrt(sum / double(filter.elements())) == doctest::Approx(std::sqrt(2.0 / (144 * 9))).epsilon(0.08));
+  sum = 0;
+  for (const float value : model.state().at("classifier.1.weight").values<float>()) sum += double(value) * value;
+  CHECK(std::sqrt(sum / (2 * 1280)) == doctest::Approx(0.01).epsilon(0.08));
 }
 
 TEST_CASE("lenet and mlp follow the pictures' size until they hold weights for one") {

@@ -30,6 +30,10 @@ void Progress::bar(const std::string& label, double share, const std::string& te
   open_ = true;
 }
 
+void Progress::show(const std::string& label, double share, const std::string& text) {
+  if (terminal_) bar(label, share, text);
+}
+
 void Progress::finish() {
   if (open_) fmt::print("\n");
   open_ = false;

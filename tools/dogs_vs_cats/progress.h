@@ -18,6 +18,8 @@ class Progress : public Callback {
   void on_features(std::int64_t done, std::int64_t total) override;
   void on_step(const StepResult& step) override;
   void on_epoch(const EpochResult& epoch) override;
+  /// A bar of other work than training, where there is a terminal.
+  void show(const std::string& label, double share, const std::string& text);
   /// Ends a bar's line, so that what is printed next stands on one of its own.
   void finish();
 

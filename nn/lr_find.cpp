@@ -1,0 +1,163 @@
+// The learning-rate finder's training: on a trainer of its own, so that the learner's stays as it is whatever happens.
+
+#include "nn/lr_find.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "core/chart.h"
+#include "core/files.h"
+#include "kernels/error.h"
+#include "nn/fit.h"
+
+namespace weft {
+namespace {
+
+/// Puts aside what training changes of a learner, and puts it back at the end, also of an exception: parameters,
+/// running statistics and velocities lie in the trainer's store; of random streams there are only counters, in the
+/// position.
+class PutAside {
+ public:
+  explicit PutAside(Learner::State& state) : s_(state) {
+    s_.update_model();
+    position_ = s_.position;
+    fits_called_ = s_.fits_called;
+    groups_ = s_.groups;
+    exchange();
+  }
+  ~PutAside() {
+    exchange();
+    s_.position = std::move(position_);
+    s_.fits_called = fits_called_;
+    s_.groups = groups_;
+    s_.model_behind = false;  // the model has had the trainer's numbers since before
+  }
+  PutAside(const PutAside&) = delete;
+  PutAside& operator=(const PutAside&) = delete;
+
+ private:
+  void exchange() noexcept {
+    std::swap(s_.trainer, trainer_);
+    std::swap(s_.evaluator, evaluator_);
+    std::swap(s_.head_evaluator, head_evaluator_);
+    std::swap(s_.evaluator_behind, evaluator_behind_);
+  }
+
+  Learner::State& s_;
+  std::unique_ptr<Executors> trainer_, evaluator_, head_evaluator_;
+  bool evaluator_behind_ = false;
+  Position position_;
+  std::size_t fits_called_;
+  int groups_;
+};
+
+std::vector<std::filesystem::path> draw_both(const Chart& chart, const std::filesystem::path& stem) {
+  std::vector<std::filesystem::path> files;
+  for (const char* ending : {".png", ".svg"}) {
+    files.emplace_back(stem.string() + ending);
+    draw(chart, files.back());
+  }
+  return files;
+}
+
+/// The smoothed loss at a rate of the curve, or between two: that of the first point from there on.
+double loss_at(const std::vector<LrPoint>& points, double lr) {
+  const auto at = std::find_if(points.begin(), points.end(), [lr](const LrPoint& p) { return p.lr >= lr; });
+  return at == points.end() ? points.back().smooth : at->smooth;
+}
+
+}  // namespace
+
+LrFindResult Fit::sweep(const LrFindOptions& options) {
+  LrFindResult result;
+  fingerprint_trunk();
+  make_trainer();
+  start_afresh();
+  if (s_.options.freeze && !compute_features()) {
+    result.interrupted = true;
+    return result;
+  }
+  make_batches();
+  LrCurve curve;
+  Fed fed;
+  std::int64_t epoch = 0;
+  batches_->start(epoch, 0);
+  for (int step = 0; step < options.sweep.steps; ++step) {
+    if (Learner::stop_requested()) {
+      result.interrupted = true;
+      break;
+    }
+    if (!batches_->next(fed)) {
+      batches_->start(++epoch, 0);
+      if (!batches_->next(fed)) fail("there is no batch to look for a learning rate with");
+    }
+    Executor& executor = s_.trainer->at(fed.count());
+    const Tensor labels = s_.training_labels(fed, epoch);
+    executor.set_input(batches_->input(), fed.x);
+    executor.set_input("labels", labels);
+    executor.run(static_cast<std::uint64_t>(step));
+    const double loss = executor.output("loss").values<float>()[0], lr = lr_at(options.sweep, step);
+    // Before the first step it is not the rate's fault.
+    if (step == 0 && !std::isfinite(loss)) fail_not_finite(executor, fed, loss);
+    const bool goes_on = curve.add(lr, loss);
+    if (options.watch && !curve.points().empty()) options.watch(step + 1, curve.points().back());
+    if (!goes_on) {
+      result.diverged = true;
+      break;
+    }
+    sgd_->step(*s_.trainer->store(), lr);
+  }
+  result.points = curve.points();
+  result.suggestions = suggest(result.points);
+  return result;
+}
+
+LrFindResult Learner::lr_find(const LrFindOptions& options) {
+  check(options.sweep);
+  const PutAside aside(*state_);
+  // One rate for all groups: their own factors are in the learner's options.
+  state_->groups = 1;
+  return Fit(*state_, {options.sweep.highest}, 1, {}).sweep(options);
+}
+
+std::vector<std::filesystem::path> save_lr_find(const std::filesystem::path& run, const LrFindResult& result) {
+  std::filesystem::create_directories(run);
+  std::string csv = "step,lr,loss,smoothed_loss\n";
+  for (std::size_t i = 0; i < result.points.size(); ++i) {
+    const LrPoint& p = result.points[i];
+    csv += fmt::format("{},{:.6g},{:.6g},{:.6g}\n", i, p.lr, p.loss, p.smooth);
+  }
+  std::vector<std::filesystem::path> files = {run / "lr_find.csv"};
+  write_file_atomically(files.back(), csv);
+  if (!can_draw() || result.points.empty()) return files;
+
+  Chart loss{
+      .title = "Loss by learning rate", .x_label = "learning rate", .y_label = "loss", .series = {}, .log_x = true};
+  Chart rate{
+      .title = "Learning rate by mini-batch", .x_label = "mini-batch", .y_label = "learning rate", .series = {{}}};
+  rate.log_y = true;
+  loss.series = {{.name = "of the batch", .points = {}, .mark = Mark::points}, {.name = "smoothed", .points = {}}};
+  for (std::size_t i = 0; i < result.points.size(); ++i) {
+    const LrPoint& p = result.points[i];
+    loss.series[0].points.emplace_back(p.lr, p.loss);
+    loss.series[1].points.emplace_back(p.lr, p.smooth);
+    rate.series[0].points.emplace_back(static_cast<double>(i), p.lr);
+  }
+  const LrSuggestions& s = result.suggestions;
+  for (const auto& [name, lr] :
+       {std::pair{"valley", s.valley}, {"steepest", s.steepest}, {"minimum / 10", s.minimum_over_10}})
+    if (lr)
+      loss.series.push_back({.name = fmt::format("{}: {:.2g}", name, *lr),
+                             .points = {{*lr, loss_at(result.points, *lr)}},
+                             .mark = Mark::points});
+  for (const auto& [chart, stem] : {std::pair{&loss, "lr_find"}, {&rate, "lr_find_rate"}}) {
+    const auto drawn = draw_both(*chart, run / stem);
+    files.insert(files.end(), drawn.begin(), drawn.end());
+  }
+  return files;
+}
+
+}  // namespace weft

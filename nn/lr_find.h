@@ -1,0 +1,30 @@
+#pragma once
+// Finding a learning rate on a Learner (Learner::lr_find), and what is written of it.
+
+#include <filesystem>
+#include <functional>
+#include <vector>
+
+#include "optim/lr_finder.h"
+
+namespace weft {
+
+struct LrFindOptions {
+  LrSweep sweep;
+  /// Called after each step, with how many were done.
+  std::function<void(int done, const LrPoint&)> watch = nullptr;
+};
+
+struct LrFindResult {
+  std::vector<LrPoint> points;  ///< a mini-batch each
+  LrSuggestions suggestions;
+  bool diverged = false;     ///< it ended before the highest rate because the loss ran away
+  bool interrupted = false;  ///< it ended because stop was requested
+};
+
+/// Writes RUN/lr_find.csv (step,lr,loss,smoothed_loss) and, where gnuplot is, lr_find.png and .svg (loss by rate, the
+/// suggestions marked) and lr_find_rate.png and .svg (rate by mini-batch). Returns the files. Throws Error where one
+/// cannot be written.
+std::vector<std::filesystem::path> save_lr_find(const std::filesystem::path& run, const LrFindResult& result);
+
+}  // namespace weft
