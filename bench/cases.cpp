@@ -155,16 +155,27 @@ void add_ops(Collector& collector) {
   ops::fill(graph, "fill", {64, 56, 56, 256}, 2.5);
   ops::cast(graph, "cast", x("w", {64, 56, 56, 256}), DType::bf16);
   collector.add(graph, "ops");
-  // Not nodes of any graph: the step, what a picture becomes, a loss with its gradient, and a convolution's columns.
-  if (const Op* op = collector.find("sgd_step"))
-    collector.add(*op, Problem{{25557032}, {0.01, 0.9, 1e-4}}, "ops", "resnet50's parameters", nullptr);
-  if (const Op* op = collector.find("normalize_pixels"))
-    collector.add(*op, Problem{{64 * 224 * 224, 3}}, "ops", "64 pictures of 224 x 224", nullptr);
-  if (const Op* op = collector.find("cross_entropy_forward_backward"))
-    collector.add(*op, Problem{{8192, 1000}}, "ops", "cross_entropy 1000", nullptr);
-  for (const char* name : {"im2col", "col2im"})
-    if (const Op* op = collector.find(name))
-      collector.add(*op, Problem{{32, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1}}, "ops", "layer1", nullptr);
+  // Not nodes of any graph that a model makes: the step, what a picture becomes, a loss with its gradient, a
+  // convolution's columns, and what is fused.
+  const struct {
+    const char* op;
+    Problem problem;
+    const char* note;
+  } kCalls[] = {
+      {"sgd_step", {{25557032}, {0.01, 0.9, 1e-4}}, "resnet50's parameters"},
+      {"normalize_pixels", {{64 * 224 * 224, 3}}, "64 pictures of 224 x 224"},
+      {"cross_entropy_forward_backward", {{8192, 1000}}, "cross_entropy 1000"},
+      {"im2col", {{32, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1}}, "layer1"},
+      {"col2im", {{32, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1}}, "layer1"},
+      {"conv2d", {{32, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}}, "layer1 + scale + bias + add + relu"},
+      {"conv2d_statistics", {{32, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1}}, "layer1"},
+      {"batch_norm_train_gathered", {{64 * 56 * 56, 256}, {1e-5, 0.1}}, "behind conv2d_statistics"},
+      {"batch_norm_train", {{64 * 56 * 56, 256, 1, 1}, {1e-5, 0.1}}, "+ add + relu"},
+      {"batch_norm_train_backward", {{64 * 56 * 56, 256, 1, 1}, {1e-5, 0.1}}, "+ add + relu"},
+      {"batch_norm_fold", {{2048}, {1e-5}}, "resnet50 layer4"},
+  };
+  for (const auto& call : kCalls)
+    if (const Op* op = collector.find(call.op)) collector.add(*op, call.problem, "ops", call.note, nullptr);
 }
 
 void add_model(Collector& collector, const std::string& arch, std::int64_t batch, std::int64_t size) {

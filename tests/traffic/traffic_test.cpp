@@ -58,6 +58,7 @@ constexpr TrafficCase kCases[] = {
     {"batch_norm_train", {{1030, 63}, {1e-5, 0.1}}},  // no whole packs
     {"batch_norm_train_gathered", {{1030, 64}, {1e-5, 0.1}}},
     {"batch_norm_train_gathered", {{1030, 64, 1, 1}, {1e-5, 0.1}}},
+    {"batch_norm_fold", {{4096, 1}, {1e-5}}},
     {"batch_norm_eval", {{1030, 64}, {1e-5}}},
     {"batch_norm_eval", {{1030, 64, 1, 1}, {1e-5}}},
     {"batch_norm_train_backward", {{1030, 64}, {1e-5, 0.1}}},
