@@ -59,14 +59,20 @@ void VectorError::add(const Tensor& got, const Tensor& truth) {
   }
 }
 
-double VectorError::value() const {
-  return std::sqrt(difference_) / std::max(std::sqrt(norm_), 1e-6);
+double VectorError::value(double least) const {
+  return std::sqrt(difference_) / std::max(std::sqrt(norm_), least);
 }
 
-double relative_error(const Tensor& got, const Tensor& truth) {
+double relative_error(const Tensor& got, const Tensor& truth, double least) {
   VectorError error;
   error.add(got, truth);
-  return error.value();
+  return error.value(least);
+}
+
+double norm_of(const Tensor& values) {
+  double sum = 0;
+  for (const float value : values.values<float>()) sum += static_cast<double>(value) * value;
+  return std::sqrt(sum);
 }
 
 }  // namespace weft::parity

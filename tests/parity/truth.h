@@ -35,14 +35,16 @@ class Truth {
   std::map<std::string, Tensor> tensors_;
 };
 
-/// ||got - truth|| / max(||truth||, 1e-6), in double. NaN where the shapes differ.
-double relative_error(const Tensor& got, const Tensor& truth);
+/// ||got - truth|| / max(||truth||, least), in double. NaN where the shapes differ.
+double relative_error(const Tensor& got, const Tensor& truth, double least = 1e-6);
+/// ||values||, in double.
+double norm_of(const Tensor& values);
 
 /// The same over several tensors as one vector.
 class VectorError {
  public:
   void add(const Tensor& got, const Tensor& truth);
-  double value() const;
+  double value(double least = 1e-6) const;
 
  private:
   double difference_ = 0, norm_ = 0;
