@@ -176,8 +176,9 @@ bool can_draw() {
 
 std::string script_of(const Chart& chart) {
   std::string script = head(chart.title, chart.y_label) + "set xlabel " + quoted(chart.x_label) + " noenhanced\n";
-  if (chart.log_x) script += "set logscale x\n";
-  if (chart.log_y) script += "set logscale y\n";
+  // 1e-07, not 0.0000001: a logarithmic axis has few digits to say and many zeros.
+  if (chart.log_x) script += "set logscale x\nset format x '%g'\n";
+  if (chart.log_y) script += "set logscale y\nset format y '%g'\n";
   if (counts(chart)) script += "set xtics 1\n";
   std::string plot;
   for (std::size_t i = 0; i < chart.series.size(); ++i) {

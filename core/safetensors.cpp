@@ -31,6 +31,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::uint64_t kMostHeaderBytes = 100'000'000;  // the reference implementation's limit
+constexpr std::string_view kSafetensors = "safetensors", kTorch = "torch's .pth";
 constexpr std::string_view kMetadata = "__metadata__";
 constexpr std::array<std::pair<std::string_view, DType>, 6> kTypes = {{{"F32", DType::f32},
                                                                        {"F16", DType::f16},
@@ -350,18 +351,22 @@ void save_safetensors(const std::filesystem::path& path, const std::map<std::str
   write_file_atomically(path, pieces);
 }
 
-std::map<std::string, Tensor> load_tensors(const std::filesystem::path& path) {
+std::string_view tensor_format(const std::filesystem::path& path) {
   const RandomFile file(path);
   std::array<char, 4> first = {};
   file.read(first.data(), std::min<std::uint64_t>(first.size(), file.size()), 0);
   const std::string_view start(first.data(), first.size());
   if (start == "PK\3\4") {
-    return load_torch(path);
+    return kTorch;
   }
   if (start == "\x80\x02\x8a\x0a") {
     fail(path.string() + " is in torch's format from before version 1.6; load it with torch and save it again");
   }
-  return load_safetensors(path);
+  return kSafetensors;
+}
+
+std::map<std::string, Tensor> load_tensors(const std::filesystem::path& path) {
+  return tensor_format(path) == kTorch ? load_torch(path) : load_safetensors(path);
 }
 
 }  // namespace weft

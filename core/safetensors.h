@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "core/tensor.h"
 
@@ -23,7 +24,10 @@ void save_safetensors(const std::filesystem::path& path, const std::map<std::str
 /// refused by name.
 std::map<std::string, Tensor> load_torch(const std::filesystem::path& path);
 
-/// Either, told apart by the file's first bytes.
+/// By the file's first bytes: "safetensors", which is what everything else is taken for, or "torch's .pth". Throws
+/// Error where it cannot be read, or is in torch's format from before version 1.6.
+std::string_view tensor_format(const std::filesystem::path& path);
+/// Either, by tensor_format.
 std::map<std::string, Tensor> load_tensors(const std::filesystem::path& path);
 
 }  // namespace weft

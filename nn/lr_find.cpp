@@ -140,9 +140,13 @@ std::vector<std::filesystem::path> save_lr_find(const std::filesystem::path& run
       .title = "Learning rate by mini-batch", .x_label = "mini-batch", .y_label = "learning rate", .series = {{}}};
   rate.log_y = true;
   loss.series = {{.name = "of the batch", .points = {}, .mark = Mark::points}, {.name = "smoothed", .points = {}}};
+  // Single batches soar before the smoothed loss does, and would press it flat: those are in the table alone.
+  constexpr double kHeadroom = 1.5;
+  const auto highest = std::max_element(result.points.begin(), result.points.end(),
+                                        [](const LrPoint& a, const LrPoint& b) { return a.smooth < b.smooth; });
   for (std::size_t i = 0; i < result.points.size(); ++i) {
     const LrPoint& p = result.points[i];
-    loss.series[0].points.emplace_back(p.lr, p.loss);
+    if (p.loss <= kHeadroom * highest->smooth) loss.series[0].points.emplace_back(p.lr, p.loss);
     loss.series[1].points.emplace_back(p.lr, p.smooth);
     rate.series[0].points.emplace_back(static_cast<double>(i), p.lr);
   }

@@ -93,9 +93,6 @@ class Model {
   struct Forward;
   Forward forward(const GraphOptions& options, bool training, StateDict* initial) const;
   Graph with_loss(Graph graph, const GraphOptions& options) const;
-  [[noreturn]] void refuse(const std::filesystem::path& path, const std::map<std::string, Tensor>& tensors,
-                           const std::vector<std::string>& missing, const std::vector<std::string>& unexpected,
-                           const std::vector<std::string>& misshapen) const;
 
   std::string arch_;
   ModulePtr root_;

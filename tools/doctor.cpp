@@ -1,4 +1,4 @@
-// weft_doctor: what this machine has, what is missing, and the command that mends it.
+// weft_doctor: what this machine has, what is missing, and the command that mends it; what a weights file holds.
 
 #include <fmt/format.h>
 #include <sys/sysinfo.h>
@@ -16,6 +16,7 @@
 #include "core/version.h"
 #include "kernels/error.h"
 #include "kernels/targets.h"
+#include "tools/doctor_weights.h"
 
 namespace {
 
@@ -132,13 +133,17 @@ int diagnose() {
 int main(int argc, char** argv) {
   CLI::App app{"Says what this machine has for Weft, what is missing, and the command that mends it.", "weft_doctor"};
   app.set_version_flag("--version", std::string("weft ") + weft::version());
+  std::string file;
+  auto* weights = app.add_subcommand("weights", "Says what a weights file holds and which architectures it fits");
+  weights->add_option("FILE", file, "safetensors, or a .pth as torch.save writes it")->required();
+  weights->footer("Exit status: 0 it fits an architecture; 1 it fits none, or is no sound weights file.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   try {
-    return diagnose();
+    return *weights ? weft::examine_weights(file) : diagnose();
   } catch (const std::exception& error) {
     fmt::print(stderr, "weft_doctor: {}\n", error.what());
     return 1;

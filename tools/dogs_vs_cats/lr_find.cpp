@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -60,7 +61,16 @@ void run(LrFindVerb& o) {
     fmt::print("No suggestion: {} steps are too few to tell; start from a lower --lowest, or take more --steps\n",
                result.points.size());
   }
-  print("valley", s.valley, "middle of the longest way down: a good --lr");
+  // Where the loss falls fastest is the low end of what is useful, a tenth of the minimum the high end. Each alone goes
+  // up and down with the batches; halfway between them on the picture's axis does so far less.
+  if (s.steepest && s.minimum_over_10) {
+    if (*s.steepest < *s.minimum_over_10)
+      print("proposed", std::sqrt(*s.steepest * *s.minimum_over_10),
+            "halfway from steepest to minimum / 10: a good --lr");
+    else
+      fmt::print("No proposal: the loss does not fall clearly; take a larger --batch or more --steps\n");
+  }
+  print("valley", s.valley, "middle of the longest way down: cautious");
   print("steepest", s.steepest, "where the loss falls fastest");
   print("minimum / 10", s.minimum_over_10, "a tenth of where it is lowest");
   for (const auto& file : save_lr_find(o.options.out, result)) fmt::print("{}\n", file.string());
