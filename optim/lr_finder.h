@@ -47,8 +47,8 @@ class LrCurve {
 struct LrSuggestions {
   /// Where the smoothed loss falls fastest over log(rate).
   std::optional<double> steepest;
-  /// In the middle of the longest way down: of the smoothed losses that form the longest falling subsequence. Steadier
-  /// than the steepest point, and what is proposed.
+  /// In the middle of the longest way down: of the smoothed losses that form the longest falling subsequence. It
+  /// moves with the noise of the flat part before it, and is rather low for a new head.
   std::optional<double> valley;
   /// A tenth of the rate with the lowest smoothed loss: beyond that it is about to diverge.
   std::optional<double> minimum_over_10;
