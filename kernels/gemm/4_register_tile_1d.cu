@@ -15,8 +15,10 @@ namespace {
 //
 // op(a) lies turned round in shared memory, [k][m], as op(b) does by itself, [k][n]: a thread's numbers of a are
 // neighbours. Ragged edges are filled with 0, which adds nothing; only the store looks at the edge again.
+//
+// Two blocks an SM are asked for: left alone, ptxas aims at four on sm_80, 32 registers a thread, and spills.
 template <class Tile, bool kTransA, bool kTransB, class T, class Out>
-__global__ void __launch_bounds__(Tile::kThreads) gemm_register_tile_1d_kernel(GemmCall<T, Out> call) {
+__global__ void __launch_bounds__(Tile::kThreads, 2) gemm_register_tile_1d_kernel(GemmCall<T, Out> call) {
   static_assert(Tile::kThreadN == 1 && Tile::kBlockN % 32 == 0, "a warp's threads have one row of tiles");
   alignas(16) __shared__ float tile_a[Tile::kBlockK][Tile::kBlockM + kPad];  // op(a)[m0 + i][k0 + k] at [k][i]
   alignas(16) __shared__ float tile_b[Tile::kBlockK][Tile::kBlockN + kPad];  // op(b)[k0 + k][n0 + j] at [k][j]
