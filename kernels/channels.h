@@ -37,11 +37,15 @@ __device__ inline int rows_of_thread(const Place& at, int64_t begin, int64_t end
   return static_cast<int>((end - begin - at.row - 1) / at.rows_at_once + 1);
 }
 
+/// Shared memory that sum_over_block_rows wants: each warp's sums.
+template <int kSums>
+using WarpSums = float[kSums][kBlock / 32][kMostChannels];
+
 /// The sums over the block's rows of kSums values for each of a thread's channels. Thread c, c < lanes kVector, gets
 /// those of the block's channel c. Every thread calls; a barrier has to lie between two calls. The order is fixed.
 template <int kSums, int kVector>
-__device__ inline void sum_over_block_rows(const float (&values)[kSums][kVector], int lanes, float (&sums)[kSums]) {
-  __shared__ float of_warp[kSums][kBlock / 32][kMostChannels];
+__device__ inline void sum_over_block_rows(const float (&values)[kSums][kVector], int lanes, float (&sums)[kSums],
+                                           WarpSums<kSums>& of_warp) {
   const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
   for (int s = 0; s < kSums; ++s)
     for (int v = 0; v < kVector; ++v) {
@@ -55,6 +59,13 @@ __device__ inline void sum_over_block_rows(const float (&values)[kSums][kVector]
     if (static_cast<int>(threadIdx.x) < lanes * kVector)
       for (int w = 0; w < kBlock / 32; ++w) sums[s] += of_warp[s][w][threadIdx.x];
   }
+}
+
+/// The same with shared memory of its own, for kernels whose blocks are no clusters: those keep to dynamic memory.
+template <int kSums, int kVector>
+__device__ inline void sum_over_block_rows(const float (&values)[kSums][kVector], int lanes, float (&sums)[kSums]) {
+  __shared__ WarpSums<kSums> of_warp;
+  sum_over_block_rows(values, lanes, sums, of_warp);
 }
 
 /// Lanes that cover `packs` packs of a row, `most` at most, a power of two.

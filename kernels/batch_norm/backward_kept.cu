@@ -23,8 +23,8 @@ __global__ void __launch_bounds__(kBlock)
                              int cluster, int kept_by_thread) {
   float* const exchange = dynamic_shared<float>();
   auto& factors = *reinterpret_cast<GradientFactors*>(exchange + kExchange);
-  auto* const kept_dy =
-      reinterpret_cast<Vector<T, kVector>*>(exchange + kExchange + kFactors) + threadIdx.x;  // every kBlock-th
+  auto& of_warp = *reinterpret_cast<WarpSums<2>*>(exchange + kExchange + kFactors);
+  auto* const kept_dy = reinterpret_cast<Vector<T, kVector>*>(exchange + kBeforeKept) + threadIdx.x;  // every kBlock-th
   auto* const kept_x = kept_dy + kept_by_thread * kBlock;
   const int64_t group = blockIdx.x / static_cast<unsigned>(cluster);
   const auto rank = static_cast<int>(blockIdx.x % static_cast<unsigned>(cluster));
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kBlock)
     }
   }
   float totals[2];
-  sum_over_block_rows(sums, lanes, totals);
+  sum_over_block_rows(sums, lanes, totals, of_warp);
   add_over_cluster<kCluster>(totals, exchange);
   if (has_channel) {
     const float dot = totals[1] * invstd;

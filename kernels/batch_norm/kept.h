@@ -13,8 +13,8 @@
 
 namespace weft::WEFT_TARGET {
 
-/// Who takes what. Of shared memory the first kExchange floats are the block's sums, for the others of its cluster, and
-/// the next kFactors its channels' numbers (ChannelFactors, GradientFactors).
+/// Who takes what. Of shared memory the first kExchange floats are the block's sums, for the others of its cluster, the
+/// next kFactors its channels' numbers (ChannelFactors, GradientFactors), and then come its warps' sums (WarpSums).
 struct KeptShape {
   bool fits = false;
   int lanes = 0;
@@ -25,16 +25,17 @@ struct KeptShape {
 };
 
 inline constexpr int kExchange = 2 * kMostChannels, kFactors = 4 * kMostChannels;
+inline constexpr int kBeforeKept = kExchange + kFactors + sizeof(WarpSums<2>) / sizeof(float);  // floats
 
 /// Dynamic shared memory that a block may have: every GPU from 8.0 on has 99 KiB, a Hopper 227.
-inline constexpr int64_t kBlockCapacity = 96 * 1024, kClusterCapacity = 208 * 1024;
+inline constexpr int64_t kBlockCapacity = 99 * 1024, kClusterCapacity = 212 * 1024;
 
 /// The widest group of channels, 64 bytes of a row at most, whose rows fit; the fewest blocks to a cluster that leave
 /// room for two on an SM, and no more than 512 rows a block. Below 32 bytes two groups share a sector, which the L2
 /// cache then serves to the second. `tensors` are kept for each element of x.
 inline KeptShape kept_shape(const Problem& problem, int tensors, int most_blocks, int64_t capacity) {
   using extents::BatchNorm;
-  constexpr int64_t kRoomForTwo = 104 * 1024;
+  constexpr int64_t kRoomForTwo = 108 * 1024;
   constexpr int64_t kRows = 512, kEnoughBlocks = 128;
   const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   const int64_t element = problem.dtype == DType::bf16 ? 2 : 4;
@@ -48,7 +49,7 @@ inline KeptShape kept_shape(const Problem& problem, int tensors, int most_blocks
       shape.rows_in_block = ceil_div(rows, cluster);
       const int64_t kept = ceil_div(shape.rows_in_block, kBlock / lanes);
       shape.kept_by_thread = static_cast<int>(kept);
-      return static_cast<int64_t>((kExchange + kFactors) * sizeof(float)) + kept * kBlock * vector * element * tensors;
+      return static_cast<int64_t>(kBeforeKept * sizeof(float)) + kept * kBlock * vector * element * tensors;
     };
     int64_t bytes = bytes_with(1);
     while (shape.cluster < most_blocks && (rows > kRows * shape.cluster || bytes > std::min(kRoomForTwo, capacity)))

@@ -29,8 +29,8 @@ __global__ void __launch_bounds__(kBlock)
                     int64_t rows_in_block, int lanes, int cluster) {
   float* const exchange = dynamic_shared<float>();
   auto& factors = *reinterpret_cast<ChannelFactors*>(exchange + kExchange);
-  auto* const kept =
-      reinterpret_cast<Vector<T, kVector>*>(exchange + kExchange + kFactors) + threadIdx.x;  // every kBlock-th
+  auto& of_warp = *reinterpret_cast<WarpSums<1>*>(exchange + kExchange + kFactors);
+  auto* const kept = reinterpret_cast<Vector<T, kVector>*>(exchange + kBeforeKept) + threadIdx.x;  // every kBlock-th
   const int64_t group = blockIdx.x / static_cast<unsigned>(cluster);
   const auto rank = static_cast<int>(blockIdx.x % static_cast<unsigned>(cluster));
   const Place at = place_of_thread<kVector>(lanes, group, C);
@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(kBlock)
     }
   }
   float total[1];
-  sum_over_block_rows(sums, lanes, total);
+  sum_over_block_rows(sums, lanes, total, of_warp);
   add_over_cluster<kCluster>(total, exchange);
   const float mean = total[0] / static_cast<float>(rows);
   if (has_channel) factors.centre[own] = mean;
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kBlock)
       const float difference = to_float(kept[k * kBlock].values[v]) - factors.centre[first_channel + v];
       squares[0][v] += difference * difference;
     }
-  sum_over_block_rows(squares, lanes, total);
+  sum_over_block_rows(squares, lanes, total, of_warp);
   add_over_cluster<kCluster>(total, exchange + kMostChannels);
   if (has_channel) {
     factors.scale[own] = weight[own_channel] * statistics.invstd(total[0], rows);
