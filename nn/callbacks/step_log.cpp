@@ -64,6 +64,12 @@ void StepLog::load(Training&, const CallbackState& state) {
   std::erase_if(before_, [this](const LoggedStep& row) { return row.epoch >= rows_.front().epoch; });
 }
 
+std::vector<LoggedStep> StepLog::steps() const {
+  std::vector<LoggedStep> all = before_;
+  all.insert(all.end(), rows_.begin(), rows_.end());
+  return all;
+}
+
 std::vector<LoggedStep> load_steps(const std::filesystem::path& run) {
   std::vector<LoggedStep> rows;
   if (!std::filesystem::exists(run / kFile)) return rows;

@@ -25,6 +25,11 @@ class StepLog : public Callback {
   std::string name() const override { return "step log"; }
   CallbackState save(Training&) const override;
   void load(Training&, const CallbackState& state) override;
+  /// What steps.csv says once the epoch is over: rows of former fits, then this one's so far; good from a fit's first
+  /// step on.
+  std::vector<LoggedStep> steps() const;
+  /// The last of them. There must be one.
+  const LoggedStep& latest() const { return rows_.empty() ? before_.back() : rows_.back(); }
 
  private:
   std::filesystem::path run_;

@@ -39,7 +39,7 @@ ProcessResult run_program(const std::string& program, const std::vector<std::str
 
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  const std::string out = streams / "out", err = streams / "err";
+  const std::string out = options.out.empty() ? streams / "out" : options.out, err = streams / "err";
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -52,10 +52,11 @@ ProcessResult run_program(const std::string& program, const std::vector<std::str
 
   ProcessResult result;
   int status = 0;
-  bool interrupted = options.interrupt_after < 0;
+  bool interrupted = options.interrupt_after < 0 && !options.interrupt_when;
   const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
   while (waitpid(child, &status, interrupted ? 0 : WNOHANG) == 0) {
-    if (elapsed() >= options.interrupt_after) {
+    if ((options.interrupt_after >= 0 && elapsed() >= options.interrupt_after) ||
+        (options.interrupt_when && options.interrupt_when())) {
       kill(child, SIGINT);
       interrupted = true;
     } else {

@@ -2,6 +2,7 @@
 // Runs a program as a person would: arguments in, exit status and both streams out; Ctrl-C after a while.
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,9 +19,12 @@ struct ProcessResult {
 struct ProcessOptions {
   /// Sends SIGINT after this many seconds; below 0: never.
   double interrupt_after = -1;
+  /// Or once this is true; asked every 2 ms. Empty: never.
+  std::function<bool()> interrupt_when;
   /// NAME=value, added to the environment.
   std::vector<std::string> environment;
   std::filesystem::path folder;  ///< working directory; empty: this one
+  std::filesystem::path out;     ///< file that its output goes to as it comes; empty: one that nobody sees
 };
 
 /// Runs build/<preset>/bin/`program`, or any other by its whole path.

@@ -15,6 +15,7 @@
 
 #include "data/image.h"
 #include "tests/tools/harness.h"
+#include "tests/tools/harness_browser.h"
 
 namespace fs = std::filesystem;
 using namespace weft::tests;
@@ -80,43 +81,6 @@ std::vector<std::string> data_uris(const std::string& page) {
   for (std::size_t at = page.find("src=\"data:image/"); at != std::string::npos; at = page.find("src=\"data:", at + 1))
     uris.push_back(page.substr(at + 5, page.find('"', at + 5) - at - 5));
   return uris;
-}
-
-/// The browser's path, or "".
-fs::path browser() {
-  std::istringstream path(std::getenv("PATH") ? std::getenv("PATH") : "");
-  for (std::string folder; std::getline(path, folder, ':');)
-    if (fs::exists(fs::path(folder) / "chromium")) return fs::path(folder) / "chromium";
-  return {};
-}
-
-/// The page in a frame `width` pixels wide, after it has loaded: "pictures P broken B at W fits", and the console's
-/// lines.
-std::pair<std::string, std::string> looked_at(const std::string& page, int width) {
-  const TemporaryFolder folder;
-  const std::string report_back =
-      "<script>window.onload = function () { var broken = 0;"
-      "for (var i of document.images) if (!i.complete || i.naturalWidth == 0) ++broken;"
-      "var fits = document.documentElement.scrollWidth <= window.innerWidth;"
-      "parent.postMessage('pictures ' + document.images.length + ' broken ' + broken + ' at ' + window.innerWidth +"
-      "(fits ? ' fits' : ' too wide'), '*'); };</script>";
-  write_all(folder / "page.html", page + report_back);
-  write_all(folder / "frame.html",
-            "<!DOCTYPE html><title>nothing came</title><script>onmessage = function (e) { document.title = e.data; };"
-            "</script><iframe src=\"page.html\" style=\"border:0;height:900px;width:" +
-                std::to_string(width) + "px\"></iframe>");
-  const auto result = run_program(
-      browser(), {"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr",
-                  "--virtual-time-budget=10000", "--dump-dom", "--user-data-dir=" + (folder / "profile").string(),
-                  "file://" + (folder / "frame.html").string()});
-  std::smatch title;
-  std::string said = "no title";
-  if (std::regex_search(result.out, title, std::regex("<title>([^<]*)</title>"))) said = title[1];
-  std::string console;
-  std::istringstream lines(result.err);
-  for (std::string line; std::getline(lines, line);)
-    if (line.find(":CONSOLE") != std::string::npos) console += line + "\n";
-  return {said, console};
 }
 
 }  // namespace

@@ -40,9 +40,10 @@ class FineTuning {
   /// Trains, stage by stage; the row of the model that is left, where there is one.
   std::optional<EpochResult> fit(Learner& learner, bool freeze) const;
 
- private:
+  /// What is trained, in order: one stage where --stages does not say.
   std::vector<Stage> stages(bool freeze) const;
 
+ private:
   bool fixed_batch_norm_ = false;
   std::string rates_ = "0.01", stages_, freeze_to_, best_;
   int epochs_ = 3, accumulate_ = 1, early_stop_ = 0;

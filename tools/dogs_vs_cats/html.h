@@ -11,6 +11,9 @@
 
 namespace weft::cli::html {
 
+/// A step's share of a smoothed curve: about the last 20 steps have a say.
+inline constexpr double kSmoothing = 0.05;
+
 /// A text as it stands between tags and in attributes.
 std::string escaped(std::string_view text);
 /// "data:image/jpeg;base64,...": a picture inside the page.

@@ -70,9 +70,6 @@ std::string drawn(const AnyChart& chart) {
   return "<div>" + svg_of(chart, {.width = 640, .height = 400}) + "</div>";
 }
 
-// A step's share of the smoothed loss: about the last 20 steps have a say.
-constexpr double kSmoothing = 0.05;
-
 std::string curves(const ReportData& data) {
   if (data.epochs.empty()) return "<p>The run has no log of its epochs.</p>";
   Series train{.name = "training loss", .points = {}}, valid{.name = "validation loss", .points = {}},
@@ -95,7 +92,7 @@ std::string curves(const ReportData& data) {
   Series rate{.name = "", .points = {}}, loss{.name = "", .points = {}};
   double smooth = data.steps.front().loss;
   for (std::size_t i = 0; i < data.steps.size(); ++i) {
-    smooth += kSmoothing * (data.steps[i].loss - smooth);
+    smooth += html::kSmoothing * (data.steps[i].loss - smooth);
     if (i % every != 0 && i + 1 != data.steps.size()) continue;
     rate.points.emplace_back(i, data.steps[i].lr);
     loss.points.emplace_back(i, smooth);

@@ -14,6 +14,7 @@
 #include "tools/dogs_vs_cats/policy_options.h"
 #include "tools/dogs_vs_cats/progress.h"
 #include "tools/dogs_vs_cats/training_options.h"
+#include "tools/dogs_vs_cats/watch.h"
 
 namespace weft::cli {
 namespace {
@@ -27,6 +28,7 @@ class TrainCommand {
  private:
   void take_from_run();
   void run();
+  std::optional<EpochResult> fit(Learner& learner, Watch* watch);
 
   KeptOptions kept_;
   TrainingOptions options_;
@@ -36,6 +38,7 @@ class TrainCommand {
   double checkpoint_seconds_ = 600;
   std::int64_t checkpoint_steps_ = 0;
   bool resume_ = false;
+  std::optional<int> watch_port_;  // of this call alone: a resumed run has none unless it is asked for one
   std::string plan_;
 };
 
@@ -73,6 +76,12 @@ TrainCommand::TrainCommand(CLI::App& app)
       ->add_option("--checkpoint-steps", checkpoint_steps_, "And after so many steps; 0: not by steps")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  kept_.verb()
+      ->add_option(
+          "--watch", watch_port_,
+          "A page with the live curves, for a browser on this machine: http://127.0.0.1:PORT/; 0: any free port")
+      ->type_name("PORT")
+      ->take_last();
   kept_.verb()->add_flag("--resume", resume_, "Go on where the run in --out was stopped; other options come from it");
   kept_.verb()->callback([this] { run(); });
 }
@@ -86,12 +95,29 @@ void TrainCommand::take_from_run() {
   plan_ = config.plan;
 }
 
+/// Trains; where that fails, the page says what the terminal does.
+std::optional<EpochResult> TrainCommand::fit(Learner& learner, Watch* watch) {
+  try {
+    return fine_tuning_.fit(learner, options_.freeze);
+  } catch (const std::exception& error) {
+    if (watch != nullptr) watch->ended(Watch::End::failed, error.what());
+    throw;
+  }
+}
+
 void TrainCommand::run() {
   if (resume_) take_from_run();
   check(options_, "train");
   check(policy_);
   fine_tuning_.check(options_.freeze);
+  const auto step_log = std::make_shared<StepLog>();
+  // Before anything is written: a port that cannot be had is known at once.
+  const auto watch = watch_port_ ? std::make_shared<Watch>(*watch_port_, step_log) : nullptr;
   prepare_run(options_.out);
+  if (watch) {
+    fmt::print("Watch it at {}\n", watch->address());
+    std::fflush(stdout);
+  }
 
   const LabelledData data = open_data(options_);
   Model model = make_model(options_, data);
@@ -121,16 +147,27 @@ void TrainCommand::run() {
   fmt::print("Training {} on {}\n", options_.arch, learner.device().describe());
   std::fflush(stdout);
   fine_tuning_.add_callbacks(learner);
-  learner.add(progress).add(std::make_shared<StepLog>());
-  const std::optional<EpochResult> row = fine_tuning_.fit(learner, options_.freeze);
+  learner.add(progress).add(step_log);
+  if (watch) {
+    watch->describe(fmt::format("{}: {}", options_.arch, fmt::join(data.classes(), ", ")), options_.out,
+                    fine_tuning_.stages(options_.freeze).size());
+    learner.add(watch);
+  }
+  const std::optional<EpochResult> row = fit(learner, watch.get());
   progress->finish();
   if (learner.interrupted()) {
-    fmt::print(stderr,
-               "dogs_vs_cats: stopped; everything so far is in {}. Go on with: dogs_vs_cats train --out {} --resume\n",
-               options_.out, options_.out);
+    const std::string line =
+        fmt::format("stopped; everything so far is in {}. Go on with: dogs_vs_cats train --out {} --resume",
+                    options_.out, options_.out);
+    fmt::print(stderr, "dogs_vs_cats: {}\n", line);
+    if (watch) watch->ended(Watch::End::stopped, line);
     throw CLI::RuntimeError(1);
   }
-  if (row) fmt::print("Accuracy {:.2f}% on {} validation pictures\n", row->accuracy * 100, data.valid()->size());
+  std::string line;
+  if (row)
+    line = fmt::format("Accuracy {:.2f}% on {} validation pictures\n", row->accuracy * 100, data.valid()->size());
+  fmt::print("{}", line);
+  if (watch) watch->ended(Watch::End::finished, "Done. " + line);
   fmt::print("Results lie in {} (model.safetensors, config.json, log.csv)\n", options_.out);
 }
 
