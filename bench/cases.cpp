@@ -156,7 +156,7 @@ void add_ops(Collector& collector) {
   ops::cast(graph, "cast", x("w", {64, 56, 56, 256}), DType::bf16);
   collector.add(graph, "ops");
   // Not nodes of any graph that a model makes: the step, what a picture becomes, a loss with its gradient, a
-  // convolution's columns, and what is fused.
+  // convolution's columns, pools without an index beside those with one, and what is fused.
   const struct {
     const char* op;
     Problem problem;
@@ -167,6 +167,12 @@ void add_ops(Collector& collector) {
       {"cross_entropy_forward_backward", {{8192, 1000}}, "cross_entropy 1000"},
       {"im2col", {{32, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1}}, "layer1"},
       {"col2im", {{32, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1}}, "layer1"},
+      {"max_pool_unindexed", {{64, 112, 112, 64, 3, 3, 2, 2, 1, 1, 56, 56}}, "max_pool, its index recomputed"},
+      {"max_pool_unindexed_backward", {{64, 112, 112, 64, 3, 3, 2, 2, 1, 1, 56, 56}}, "max_pool, its index recomputed"},
+      {"max_pool", {{64, 56, 56, 192, 3, 3, 1, 1, 1, 1, 56, 56}}, "stride 1"},
+      {"max_pool_backward", {{64, 56, 56, 192, 3, 3, 1, 1, 1, 1, 56, 56}}, "stride 1"},
+      {"max_pool_unindexed", {{64, 56, 56, 192, 3, 3, 1, 1, 1, 1, 56, 56}}, "stride 1, index recomputed"},
+      {"max_pool_unindexed_backward", {{64, 56, 56, 192, 3, 3, 1, 1, 1, 1, 56, 56}}, "stride 1, index recomputed"},
       {"conv2d", {{32, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}}, "layer1 + scale + bias + add + relu"},
       {"conv2d_statistics", {{32, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1}}, "layer1"},
       {"batch_norm_train_gathered", {{64 * 56 * 56, 256}, {1e-5, 0.1}}, "behind conv2d_statistics"},

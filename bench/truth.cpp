@@ -62,6 +62,8 @@ std::vector<std::string> independent_extents(const std::string& op) {
       {"add", {"n"}},
       {"max_pool", {"N", "C"}},
       {"max_pool_backward", {"N", "C"}},
+      {"max_pool_unindexed", {"N", "C"}},
+      {"max_pool_unindexed_backward", {"N", "C"}},
       {"avg_pool", {"N", "C"}},
       {"avg_pool_backward", {"N", "C"}},
       {"global_avg_pool", {"N", "C"}},

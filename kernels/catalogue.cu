@@ -20,6 +20,8 @@ constexpr const Op* kOps[] = {
     &add,
     &max_pool,
     &max_pool_backward,
+    &max_pool_unindexed,
+    &max_pool_unindexed_backward,
     &avg_pool,
     &avg_pool_backward,
     &global_avg_pool,

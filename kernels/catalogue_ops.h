@@ -15,6 +15,7 @@ extern const Op conv2d, conv2d_backward_data, conv2d_backward_filter, conv2d_sta
 extern const Op bias_add, bias_backward;
 extern const Op relu, relu_backward, add;
 extern const Op max_pool, max_pool_backward, avg_pool, avg_pool_backward, global_avg_pool, global_avg_pool_backward;
+extern const Op max_pool_unindexed, max_pool_unindexed_backward;
 extern const Op batch_norm_train, batch_norm_eval, batch_norm_train_backward, batch_norm_eval_backward;
 extern const Op batch_norm_train_gathered, batch_norm_fold;
 extern const Op softmax, log_softmax, softmax_backward, log_softmax_backward;

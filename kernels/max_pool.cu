@@ -6,8 +6,7 @@
 // As torch has it: padding is minus infinity, the first of equal maxima wins, and a NaN beats everything.
 
 #include "kernels/catalogue_ops.h"
-#include "kernels/pool.h"
-#include "kernels/pool_ladder.h"
+#include "kernels/max_pool.h"
 #include "kernels/reference/reference.h"
 
 namespace weft::WEFT_TARGET {
@@ -15,74 +14,14 @@ namespace {
 
 using extents::Pool;
 
-/// One pass of the ladder in pool_ladder.h. An output is the formula as written.
 template <class T>
-struct MaxForward {
-  const T* x;
-  T* y;
-  int32_t* index;
-  PoolShape shape;
-  using Planes = Plane<T>;
-  static constexpr int64_t kPixelBytes = sizeof(T);
-
-  MaxForward(const Problem& problem, void* const* operands)
-      : x(as<const T>(operands[0])),
-        y(as<T>(operands[1])),
-        index(as<int32_t>(operands[2])),
-        shape(pool_shape(problem)) {}
-  __host__ __device__ Extent2d in() const { return {shape.H, shape.W}; }
-  __host__ __device__ Extent2d out() const { return {shape.P, shape.Q}; }
-  __host__ __device__ Range in_rows(int p) const {
-    return pixels_of_window(p, shape.H, shape.R, shape.stride_h, shape.pad_h);
-  }
-  __device__ Planes planes(int64_t n) const { return whole_plane(x, n, in(), shape.C); }
-  template <int kVector>
-  __device__ Planes stage(int64_t n, const Part& part, unsigned char* shared) const {
-    return stage_plane<kVector>(planes(n), reinterpret_cast<T*>(shared), in(), shape.C, part);
-  }
-
-  template <int kVector>
-  __device__ void at(const Planes& from, const Pixel& pixel, int c) const {
-    const Range h_range = in_rows(pixel.row);
-    const Range w_range = pixels_of_window(pixel.column, shape.W, shape.S, shape.stride_w, shape.pad_w);
-    Vector<T, kVector> best;
-    Vector<int32_t, kVector> where;
-#pragma unroll
-    for (int v = 0; v < kVector; ++v) {
-      best.values[v] = from_float<T>(-INFINITY);
-      where.values[v] = h_range.first * shape.W + w_range.first;
-    }
-    for (int h = h_range.first; h < h_range.last; ++h)
-      for (int w = w_range.first; w < w_range.last; ++w) {
-        const Vector<T, kVector> candidate = from.template load<kVector>(h, w, c);
-#pragma unroll
-        for (int v = 0; v < kVector; ++v) {
-          const float value = to_float(candidate.values[v]);
-          if (value > to_float(best.values[v]) || value != value) {
-            best.values[v] = candidate.values[v];
-            where.values[v] = h * shape.W + w;
-          }
-        }
-      }
-    const int64_t to = ((pixel.n * shape.P + pixel.row) * shape.Q + pixel.column) * shape.C + c;
-    store_vector(y, to, best);
-    store_vector(index, to, where);
-  }
+struct MaxForwardIndexed : MaxForward<T> {
+  MaxForwardIndexed(const Problem& problem, void* const* operands)
+      : MaxForward<T>(problem, operands, as<int32_t>(operands[2])) {}
 };
 
-/// dy and the index of one picture.
-template <class T>
-struct MaxGradients {
-  Plane<T> dy;
-  Plane<int32_t> index;
-};
-
-// One input's gradient: it asks every window that holds it. Gathering this way, a thread writes its own element once;
-// the other way round, windows that overlap would need atomics, whose order changes the bits.
-// The index costs 4 bytes an output in each pass. Without it the backward pass would read x and y and look for the
-// maximum again: at stride 2 an output has 4 inputs, which are 16 bytes in float32 and 8 in bfloat16, and y's 4 or 2
-// more, where writing and reading the index are 8. Kept it is, then; a byte for the place within the window would do
-// for 2, but no longer be torch's index.
+// The index costs 4 bytes an output in each pass. What the backward pass could do without it, and when that is fewer
+// bytes, stands in max_pool_unindexed.cu.
 template <class T>
 struct MaxBackward {
   const T* dy;
@@ -116,32 +55,17 @@ struct MaxBackward {
 
   template <int kVector>
   __device__ void at(const Planes& from, const Pixel& pixel, int c) const {
-    const Range p_range = in_rows(pixel.row);
-    const Range q_range = windows_of_pixel(pixel.column, shape.Q, shape.S, shape.stride_w, shape.pad_w);
-    const int me = pixel.row * shape.W + pixel.column;
-    float sums[kVector] = {};
-    for (int p = p_range.first; p < p_range.last; ++p)
-      for (int q = q_range.first; q < q_range.last; ++q) {
-        const Vector<int32_t, kVector> winner = from.index.template load<kVector>(p, q, c);
-        const Vector<T, kVector> gradient = from.dy.template load<kVector>(p, q, c);
-#pragma unroll
-        for (int v = 0; v < kVector; ++v)
-          if (winner.values[v] == me) sums[v] += to_float(gradient.values[v]);
-      }
-    Vector<T, kVector> result;
-#pragma unroll
-    for (int v = 0; v < kVector; ++v) result.values[v] = from_float<T>(sums[v]);
-    store_vector(dx, ((pixel.n * shape.H + pixel.row) * shape.W + pixel.column) * shape.C + c, result);
+    gather_gradient<kVector>(from, shape, pixel, c, dx);
   }
 };
 
 constexpr const char* kForwardIdea = "A thread an output, its place found by divisions.";
 constexpr const char* kBackwardIdea = "A thread an input asks each window that holds it: no atomics.";
 constexpr Rung kRungs[] = {
-    pool_rung<MaxForward>(0, "thread-per-output", kForwardIdea),
-    pool_rung<MaxForward>(1, nullptr, nullptr),
-    pool_rung<MaxForward>(2, nullptr, nullptr),
-    pool_rung<MaxForward>(3, nullptr, nullptr),
+    pool_rung<MaxForwardIndexed>(0, "thread-per-output", kForwardIdea),
+    pool_rung<MaxForwardIndexed>(1, nullptr, nullptr),
+    pool_rung<MaxForwardIndexed>(2, nullptr, nullptr),
+    pool_rung<MaxForwardIndexed>(3, nullptr, nullptr),
 };
 constexpr Rung kBackwardRungs[] = {
     pool_rung<MaxBackward>(0, "thread-per-input", kBackwardIdea),

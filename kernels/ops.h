@@ -18,6 +18,8 @@
 //   add                        a, b, y                                                         Elements
 //   max_pool                   x, y, index (int32: h * W + w of the maximum, first one wins)   Pool
 //   max_pool_backward          dy, index, dx                                                   Pool
+//   max_pool_unindexed         x, y                                                            Pool
+//   max_pool_unindexed_backward      x, dy, dx                                                 Pool
 //   avg_pool                   x, y                                                            Pool
 //   avg_pool_backward          dy, dx                                                          Pool
 //   global_avg_pool            x (N, H, W, C), y (N, C)                                        Pool (N, H, W, C alone)

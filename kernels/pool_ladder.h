@@ -7,7 +7,8 @@
 //   at<kVector>(planes, pixel, c)         computes and writes kVector channels of one pixel of its output
 //   Range in_rows(row)                    the rows of its inputs that a row of its output wants
 //   out(), in()                           extents of an output picture and of an input picture
-//   kPixelBytes                           of its inputs, an element each
+//   kPixelBytes                           of its inputs, an element each; or, where stage() copies more than in_rows():
+//   int64_t staged_bytes(rows, elements)  bytes that it copies for those rows of its inputs, `elements` of a pixel
 //
 // Rung 1, thread-per-output (backward: per input). Channels are innermost, so neighbouring threads read neighbouring
 // addresses. But each thread takes its index apart with 64-bit divisions, which cost more than the nine comparisons of
@@ -63,6 +64,13 @@ struct Part {
   int first_channel, packs;
 };
 
+/// A part of rows of `width` pixels that lies in shared memory.
+template <class T>
+__device__ inline Plane<T> shared_plane(const T* data, int width, const Part& part, int vector) {
+  const int64_t pitch = int64_t{part.packs} * vector;
+  return {data, width * pitch, pitch, part.rows.first, part.first_channel};
+}
+
 /// Copies a part of a plane to shared memory, all threads of the block together: pixel by pixel, a pack a thread, so
 /// that neighbouring threads read neighbouring packs.
 template <int kVector, class T>
@@ -74,8 +82,7 @@ __device__ inline Plane<T> stage_plane(const Plane<T>& from, T* to, Extent2d ext
       store_vector(to, int64_t{i} * kVector,
                    from.template load<kVector>(part.rows.first + pixel / extent.width, pixel % extent.width, c));
   }
-  const int64_t pitch = int64_t{part.packs} * kVector;
-  return {to, extent.width * pitch, pitch, part.rows.first, part.first_channel};
+  return shared_plane<T>(to, extent.width, part, kVector);
 }
 
 template <class Pass>
@@ -125,6 +132,15 @@ __global__ void __launch_bounds__(kBlock)
   }
 }
 
+/// Bytes of shared memory that rung 4 wants for some rows of a pass's inputs, `elements` of each pixel.
+template <class Pass>
+int64_t staged_bytes(const Pass& pass, Range rows, int64_t elements) {
+  if constexpr (requires { pass.staged_bytes(rows, elements); })
+    return pass.staged_bytes(rows, elements);
+  else
+    return int64_t{rows.last - rows.first} * pass.in().width * elements * Pass::kPixelBytes;
+}
+
 /// How rung 4 cuts the work: the widest group of packs, eight at most, whose rows for eight rows of the output, or all,
 /// fit.
 struct Bands {
@@ -138,17 +154,17 @@ Bands bands_of(const Pass& pass) {
   const int most = static_cast<int>(std::min<int64_t>(ceil_div(pass.shape.C, kVector), kVector == 1 ? 32 : 8));
   const int height = pass.out().height;
   for (int packs = most; packs >= 1; packs = packs / 2) {
-    const int64_t row_bytes = int64_t{pass.in().width} * packs * kVector * Pass::kPixelBytes;
-    const auto rows_of = [&](int rows) {  // of the inputs, for so many of the output, wherever they begin
+    const auto bytes_for = [&](int rows) {  // of the output, wherever they begin
       int64_t largest = 0;
-      for (int begin = 0; begin < height; begin += rows)
-        largest = std::max<int64_t>(largest,
-                                    pass.in_rows(std::min(begin + rows, height) - 1).last - pass.in_rows(begin).first);
+      for (int begin = 0; begin < height; begin += rows) {
+        const Range wanted = {pass.in_rows(begin).first, pass.in_rows(std::min(begin + rows, height) - 1).last};
+        largest = std::max(largest, staged_bytes(pass, wanted, int64_t{packs} * kVector));
+      }
       return largest;
     };
     for (int rows = height; rows >= 1; rows = rows / 2) {
       if (rows < std::min(height, 8) && packs > 1) break;
-      const int64_t bytes = rows_of(rows) * row_bytes;
+      const int64_t bytes = bytes_for(rows);
       if (bytes <= kCapacity) return {packs, rows, static_cast<unsigned>(bytes)};
     }
   }

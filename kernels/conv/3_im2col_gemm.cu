@@ -6,15 +6,17 @@
 //
 // The direct loops fetched each number anew for each use; here the product's tiles reuse it. The price is the columns:
 // R S / stride^2 times the picture, written once and read once (more often where K has several tiles). Columns of a
-// whole batch may be gigabytes, so pictures are taken as many at a time as fit a fixed budget. A 1x1 filter of stride 1
-// needs no columns: the picture is its own. Groups are left to others: each would be a product of its own, of a few
-// columns.
+// whole batch may be gigabytes, so the convolution is taken in parts, as many pictures at a time as fit a fixed budget
+// (im2col_parts.h). A 1x1 filter of stride 1 needs no columns: the picture is its own. Groups are left to others: each
+// would be a product of its own, of a few columns.
 
 #include <algorithm>
 
 #include "kernels/conv/conv.h"
+#include "kernels/conv/im2col_parts.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/launch.h"
+#include "kernels/launch_math.h"
 #include "kernels/ops.h"
 
 namespace weft::WEFT_TARGET {
@@ -26,24 +28,33 @@ using extents::Conv2d;
 // that tests of small shapes come by here more than once.
 constexpr int64_t kColumnsBudget = WEFT_TARGET_IS_CUDA ? int64_t{256} << 20 : int64_t{1} << 20;
 
-int images_at_a_time(const ConvShape& z, int64_t element_bytes) {
-  const int64_t image = int64_t{z.P} * z.Q * z.patch() * element_bytes;
-  return static_cast<int>(std::clamp<int64_t>(kColumnsBudget / image, 1, z.N));
-}
-
 /// Up to a multiple of 256: parts of the workspace begin there.
 int64_t whole_lines(int64_t bytes) {
   return ceil_div(bytes, 256) * 256;
 }
 
-int64_t columns_bytes(const ConvShape& z, int64_t element_bytes) {
+/// The parts of forward and backward filter. What is its own columns needs no cutting.
+std::vector<ConvPart> parts_with_columns(const ConvShape& z, int64_t rows) {
+  return parts_by_output(z, z.is_pointwise() ? z.pixels_out() : rows);
+}
+
+int64_t columns_bytes(const ConvShape& z, int64_t rows, int64_t element_bytes) {
   if (z.is_pointwise()) return 0;
-  const int64_t bytes = images_at_a_time(z, element_bytes) * int64_t{z.P} * z.Q * z.patch() * element_bytes;
-  return whole_lines(bytes);
+  return whole_lines(parts_by_output(z, rows).front().shape.pixels_out() * z.patch() * element_bytes);
+}
+
+/// The patches of a part of `z` as a matrix: the picture itself, or what is written to the workspace. (Not the part is
+/// asked which: of a 1x1 filter with padding a band may have none above, and some below.)
+template <class T>
+const T* columns_of(const ConvShape& z, const ConvPart& part, const T* x, void* workspace, Stream stream) {
+  if (z.is_pointwise()) return x;
+  auto* columns = static_cast<T*>(workspace);
+  launch_im2col(part.shape, x + part.x, columns, stream);
+  return columns;
 }
 
 template <class T>
-void forward(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+void forward(const Problem& problem, int64_t rows, void* const* operands, void* workspace, Stream stream) {
   const ConvShape z = conv_shape(problem);
   const auto* x = static_cast<const T*>(operands[kConvX]);
   const auto* weight = static_cast<const T*>(operands[kConvWeight]);
@@ -51,32 +62,23 @@ void forward(const Problem& problem, void* const* operands, void* workspace, Str
   const auto* bias = e[Conv2d::has_bias] ? static_cast<const T*>(operands[kConvBias]) : nullptr;
   const auto* residual = e[Conv2d::has_residual] ? static_cast<const T*>(operands[kConvResidual]) : nullptr;
   auto* y = static_cast<T*>(operands[kConvY]);
-  const int step = z.is_pointwise() ? z.N : images_at_a_time(z, sizeof(T));
-  for (int n = 0; n < z.N; n += step) {
-    const ConvShape part = with_images(z, std::min(step, z.N - n));
-    const T* columns = x;
-    if (!z.is_pointwise()) {
-      launch_im2col(part, x + int64_t{n} * z.H * z.W * z.C, static_cast<T*>(workspace), stream);
-      columns = static_cast<const T*>(workspace);
-    }
-    const int64_t done = int64_t{n} * z.P * z.Q * z.K;
-    gemm_best<T, T>({.a = columns,
+  for (const ConvPart& part : parts_with_columns(z, rows))
+    gemm_best<T, T>({.a = columns_of(z, part, x, workspace, stream),
                      .b = weight,
                      .bias = bias,
-                     .residual = residual == nullptr ? nullptr : residual + done,
-                     .y = y + done,
-                     .M = part.pixels_out(),
+                     .residual = residual == nullptr ? nullptr : residual + part.y,
+                     .y = y + part.y,
+                     .M = part.shape.pixels_out(),
                      .N = z.K,
                      .K = z.patch(),
                      .trans_b = true,
                      .relu = e[Conv2d::relu] != 0},
                     stream);
-  }
 }
 
 // dcolumns are float even where dy is bfloat16: col2im adds up to R S of them, and rounding each would show.
 template <class T>
-void backward_data(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+void backward_data(const Problem& problem, int64_t rows, void* const* operands, void* workspace, Stream stream) {
   const ConvShape z = conv_shape(problem);
   const auto* dy = static_cast<const T*>(operands[0]);
   const auto* weight = static_cast<const T*>(operands[1]);
@@ -85,19 +87,18 @@ void backward_data(const Problem& problem, void* const* operands, void* workspac
     gemm_best<T, T>({.a = dy, .b = weight, .bias = nullptr, .y = dx, .M = z.pixels_out(), .N = z.C, .K = z.K}, stream);
     return;
   }
-  const int step = images_at_a_time(z, sizeof(float));
-  for (int n = 0; n < z.N; n += step) {
-    const ConvShape part = with_images(z, std::min(step, z.N - n));
-    auto* dcolumns = static_cast<float*>(workspace);
-    gemm_best<T, float>({.a = dy + int64_t{n} * z.P * z.Q * z.K,
-                         .b = weight,
-                         .bias = nullptr,
-                         .y = dcolumns,
-                         .M = part.pixels_out(),
-                         .N = z.patch(),
-                         .K = z.K},
-                        stream);
-    launch_col2im(part, dcolumns, dx + int64_t{n} * z.H * z.W * z.C, stream);
+  auto* dcolumns = static_cast<float*>(workspace);
+  for (const ConvPart& part : parts_by_input(z, rows)) {
+    if (part.shape.P > 0)  // else no patch reaches these rows, and their gradient is 0
+      gemm_best<T, float>({.a = dy + part.y,
+                           .b = weight,
+                           .bias = nullptr,
+                           .y = dcolumns,
+                           .M = part.shape.pixels_out(),
+                           .N = z.patch(),
+                           .K = z.K},
+                          stream);
+    launch_col2im(part.shape, dcolumns, dx + part.x, stream);
   }
 }
 
@@ -119,77 +120,95 @@ GemmCall<T, Out> filter_product(const ConvShape& part, const T* dy, const T* col
           .beta = adds ? 1.0f : 0.0f};
 }
 
-template <class T>
-int filter_step(const ConvShape& z) {
-  return z.is_pointwise() ? z.N : images_at_a_time(z, sizeof(T));
-}
-
 /// The workspace of backward filter: columns, then in bfloat16 the sums in float, then what a part's product wants: a
 /// filter's gradient is a few tiles with a long sum behind each, gemm's case for split-K.
 template <class T>
 struct FilterWorkspace {
   int64_t sums, product, product_bytes;
 
-  explicit FilterWorkspace(const ConvShape& z)
-      : sums(columns_bytes(z, sizeof(T))),
+  FilterWorkspace(const ConvShape& z, int64_t rows)
+      : sums(columns_bytes(z, rows, sizeof(T))),
         product(sums + (sizeof(T) == sizeof(float)
                             ? 0
                             : whole_lines(int64_t{z.K} * z.patch() * static_cast<int64_t>(sizeof(float))))),
         product_bytes(gemm_best_workspace(
-            filter_product<T, float>(with_images(z, filter_step<T>(z)), nullptr, nullptr, nullptr, false))) {}
+            filter_product<T, float>(parts_with_columns(z, rows).front().shape, nullptr, nullptr, nullptr, false))) {}
   int64_t bytes() const { return product + product_bytes; }
 };
 
 /// dweight = sum over the parts of dy^T * columns, each part added to the last. The parts always come in the same
-/// order, and no two threads add to one element, so the bits are the same on each run.
+/// order, and no two threads add to one element, so the bits are the same on each run. In bfloat16 the sum over the
+/// parts is kept in float, and rounded once at the end.
 template <class T>
-void accumulate_filter(const ConvShape& z, const T* x, const T* dy, char* workspace, float* dweight, Stream stream) {
-  const FilterWorkspace<T> places(z);
-  const int step = filter_step<T>(z);
-  for (int n = 0; n < z.N; n += step) {
-    const ConvShape part = with_images(z, std::min(step, z.N - n));
-    const T* columns = x;
-    if (!z.is_pointwise()) {
-      auto* to = reinterpret_cast<T*>(workspace);
-      launch_im2col(part, x + int64_t{n} * z.H * z.W * z.C, to, stream);
-      columns = to;
-    }
-    gemm_best(filter_product(part, dy + int64_t{n} * z.P * z.Q * z.K, columns, dweight, n > 0), stream,
-              {workspace + places.product, places.product_bytes});
+void backward_filter(const Problem& problem, int64_t rows, void* const* operands, void* workspace, Stream stream) {
+  const ConvShape z = conv_shape(problem);
+  const auto* x = static_cast<const T*>(operands[0]);
+  const auto* dy = static_cast<const T*>(operands[1]);
+  auto* const memory = static_cast<char*>(workspace);
+  const FilterWorkspace<T> places(z, rows);
+  constexpr bool kRounds = sizeof(T) < sizeof(float);
+  auto* const dweight = kRounds ? reinterpret_cast<float*>(memory + places.sums) : static_cast<float*>(operands[2]);
+  bool adds = false;
+  for (const ConvPart& part : parts_with_columns(z, rows)) {
+    const T* const columns = columns_of(z, part, x, workspace, stream);
+    gemm_best(filter_product(part.shape, dy + part.y, columns, dweight, adds), stream,
+              {memory + places.product, places.product_bytes});
+    adds = true;
+  }
+  if constexpr (kRounds) {
+    const int64_t n = int64_t{z.K} * z.patch();
+    launch(round_kernel, {.grid = dim3(static_cast<unsigned>(ceil_div(n, 256))), .block = dim3(256), .stream = stream},
+           dweight, static_cast<T*>(operands[2]), n);
   }
 }
 
 }  // namespace
 
-void conv2d_im2col_gemm(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
-  if (problem.dtype == DType::f32)
-    forward<float>(problem, operands, workspace, stream);
-  else
-    forward<__nv_bfloat16>(problem, operands, workspace, stream);
+void conv2d_in_parts(const Problem& problem, int64_t rows, void* const* operands, void* workspace, Stream stream) {
+  with_type(problem.dtype, [&]<class T>() { forward<T>(problem, rows, operands, workspace, stream); });
+}
+void conv2d_backward_data_in_parts(const Problem& problem, int64_t rows, void* const* operands, void* workspace,
+                                   Stream stream) {
+  with_type(problem.dtype, [&]<class T>() { backward_data<T>(problem, rows, operands, workspace, stream); });
+}
+void conv2d_backward_filter_in_parts(const Problem& problem, int64_t rows, void* const* operands, void* workspace,
+                                     Stream stream) {
+  with_type(problem.dtype, [&]<class T>() { backward_filter<T>(problem, rows, operands, workspace, stream); });
 }
 
-void conv2d_backward_data_im2col_gemm(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
-  if (problem.dtype == DType::f32)
-    backward_data<float>(problem, operands, workspace, stream);
-  else
-    backward_data<__nv_bfloat16>(problem, operands, workspace, stream);
+int64_t conv2d_in_parts_workspace(const Problem& problem, int64_t rows) {
+  return columns_bytes(conv_shape(problem), rows, problem.dtype == DType::f32 ? 4 : 2);
 }
-
-// In bfloat16 the sum over the parts is kept in float, and rounded once at the end.
-void conv2d_backward_filter_im2col_gemm(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+int64_t conv2d_backward_data_in_parts_workspace(const Problem& problem, int64_t rows) {
   const ConvShape z = conv_shape(problem);
-  auto* memory = static_cast<char*>(workspace);
-  if (problem.dtype == DType::f32) {
-    accumulate_filter(z, static_cast<const float*>(operands[0]), static_cast<const float*>(operands[1]), memory,
-                      static_cast<float*>(operands[2]), stream);
-    return;
-  }
-  auto* sums = reinterpret_cast<float*>(memory + FilterWorkspace<__nv_bfloat16>(z).sums);
-  accumulate_filter(z, static_cast<const __nv_bfloat16*>(operands[0]), static_cast<const __nv_bfloat16*>(operands[1]),
-                    memory, sums, stream);
-  const int64_t n = int64_t{z.K} * z.patch();
-  launch(round_kernel, {.grid = dim3(static_cast<unsigned>(ceil_div(n, 256))), .block = dim3(256), .stream = stream},
-         sums, static_cast<__nv_bfloat16*>(operands[2]), n);
+  if (z.is_pointwise()) return 0;
+  int64_t most = 0;
+  for (const ConvPart& part : parts_by_input(z, rows)) most = std::max(most, part.shape.pixels_out());
+  return whole_lines(most * z.patch() * static_cast<int64_t>(sizeof(float)));
+}
+int64_t conv2d_backward_filter_in_parts_workspace(const Problem& problem, int64_t rows) {
+  int64_t bytes = 0;
+  with_type(problem.dtype, [&]<class T>() { bytes = FilterWorkspace<T>(conv_shape(problem), rows).bytes(); });
+  return bytes;
+}
+
+void conv2d_im2col_gemm(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  conv2d_in_parts(problem, rows_within(kColumnsBudget, problem), operands, workspace, stream);
+}
+void conv2d_backward_data_im2col_gemm(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  conv2d_backward_data_in_parts(problem, rows_within(kColumnsBudget, problem, true), operands, workspace, stream);
+}
+void conv2d_backward_filter_im2col_gemm(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  conv2d_backward_filter_in_parts(problem, rows_within(kColumnsBudget, problem), operands, workspace, stream);
+}
+int64_t conv2d_im2col_gemm_workspace(const Problem& problem) {
+  return conv2d_in_parts_workspace(problem, rows_within(kColumnsBudget, problem));
+}
+int64_t conv2d_backward_data_im2col_gemm_workspace(const Problem& problem) {
+  return conv2d_backward_data_in_parts_workspace(problem, rows_within(kColumnsBudget, problem, true));
+}
+int64_t conv2d_backward_filter_im2col_gemm_workspace(const Problem& problem) {
+  return conv2d_backward_filter_in_parts_workspace(problem, rows_within(kColumnsBudget, problem));
 }
 
 bool conv_has_no_groups(const Problem& problem) {
@@ -198,19 +217,6 @@ bool conv_has_no_groups(const Problem& problem) {
 
 bool conv2d_im2col_gemm_takes(const Problem& problem) {
   return conv_has_no_groups(problem) && !problem.extents[Conv2d::has_scale];
-}
-
-int64_t conv2d_im2col_gemm_workspace(const Problem& problem) {
-  return columns_bytes(conv_shape(problem), problem.dtype == DType::f32 ? 4 : 2);
-}
-
-int64_t conv2d_backward_data_im2col_gemm_workspace(const Problem& problem) {
-  return columns_bytes(conv_shape(problem), sizeof(float));
-}
-
-int64_t conv2d_backward_filter_im2col_gemm_workspace(const Problem& problem) {
-  const ConvShape z = conv_shape(problem);
-  return problem.dtype == DType::f32 ? FilterWorkspace<float>(z).bytes() : FilterWorkspace<__nv_bfloat16>(z).bytes();
 }
 
 }  // namespace weft::WEFT_TARGET

@@ -9,17 +9,19 @@
 //   1_direct.cu        the three passes as nested loops, a thread an element of the result
 //   2_im2col.cu        im2col and col2im: the picture as a matrix of patches, and back; ops of their own
 //   3_im2col_gemm.cu   the three passes as one matrix product each
-//   4_implicit_gemm.cu the same products, their patches gathered on the way into shared memory
-//   5_split_k.cu       backward filter over slices of the pixels, added in a fixed order
-//   6_depthwise.cu     groups of one channel: no product, but filters kept in shared memory
-//   7_stem.cu          few channels: taps and channels of a filter row as one axis, forward alone
-//   8_winograd.cu      3x3 of stride 1 with 2.25 times fewer multiplications, less exactly
+//   4_im2col_tiles.cu  the same, with no more of the patches at a time than the L2 cache holds
+//   5_implicit_gemm.cu the same products, their patches gathered on the way into shared memory
+//   6_split_k.cu       backward filter over slices of the pixels, added in a fixed order
+//   7_depthwise.cu     groups of one channel: no product, but filters kept in shared memory
+//   8_stem.cu          few channels: taps and channels of a filter row as one axis, forward alone
+//   9_winograd.cu      3x3 of stride 1 with 2.25 times fewer multiplications, less exactly
 //   10_implicit_mma.cu     the three passes as products whose patches are fetched where they lie, on tensor cores
 //   11_implicit_wgmma.cu   the same on Hopper's: TMA's im2col mode brings the patches, wgmma multiplies
 //   12_implicit_persistent.cu  forward and backward data by blocks that stay; results leave through the copy engine
 //   epilogue.h         what happens to a finished sum of the forward pass
-//   implicit_gemm.h    the loop of 4, 5 and 8, and what each pass fetches and stores
-//   patches.h, im2col_map.h  what 4, 5, 10 and 11 share: where patches lie, and as the copy engine brings them
+//   im2col_parts.h     what 3 and 4 share: a convolution's parts are convolutions
+//   implicit_gemm.h    the loop of 5, 6 and 9, and what each pass fetches and stores
+//   patches.h, im2col_map.h  what 5, 6, 10 and 11 share: where patches lie, and as the copy engine brings them
 //   statistics.h, statistics.cu  conv2d_statistics: the mean and variance of y with y
 //   conv2d.cu          the catalogue's entries, and the choice
 //
@@ -66,12 +68,6 @@ ConvShape conv_shape(const Problem& problem);
 /// conv2d's operands by position.
 enum ConvOperand : int { kConvX, kConvWeight, kConvScale, kConvBias, kConvResidual, kConvY, kConvOperands };
 
-/// The same shape with `images` pictures.
-inline ConvShape with_images(ConvShape shape, int images) {
-  shape.N = images;
-  return shape;
-}
-
 /// x (N, H, W, C) to columns (N P Q, R S C). Patch (n, p, q) is a row.
 template <class T>
 void launch_im2col(const ConvShape& shape, const T* x, T* columns, Stream stream);
@@ -95,6 +91,13 @@ bool conv_has_no_groups(const Problem& problem);
 int64_t conv2d_im2col_gemm_workspace(const Problem& problem);
 int64_t conv2d_backward_data_im2col_gemm_workspace(const Problem& problem);
 int64_t conv2d_backward_filter_im2col_gemm_workspace(const Problem& problem);
+
+void conv2d_im2col_tiles(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_data_im2col_tiles(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_filter_im2col_tiles(const Problem&, void* const* operands, void* workspace, Stream stream);
+int64_t conv2d_im2col_tiles_workspace(const Problem& problem);
+int64_t conv2d_backward_data_im2col_tiles_workspace(const Problem& problem);
+int64_t conv2d_backward_filter_im2col_tiles_workspace(const Problem& problem);
 
 void conv2d_implicit_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_implicit_gemm_wide(const Problem&, void* const* operands, void* workspace, Stream stream);

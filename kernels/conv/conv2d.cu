@@ -99,8 +99,13 @@ constexpr const char* kGemmIdea =
     "product's "
     "tiles, which reuse it.";
 
+constexpr const char* kTilesIdea =
+    "The columns of hundreds of pictures went to memory and back; a tile of them that L2 holds is multiplied while it "
+    "is there, and the next written over it.";
+
 constexpr const char* kImplicitIdea =
-    "The columns went to memory and back, nine times the picture; here patches are gathered straight into the tiles.";
+    "Each number of the columns was still written and read, nine times the picture; here patches are gathered straight "
+    "into the tiles of the product.";
 constexpr const char* kImplicitWideIdea =
     "Tiles of 64 x 64 read each operand every 64 results; tiles of 128 x 128 half as often, where there are enough.";
 constexpr Needs kImplicit = {.dtypes = 1u << static_cast<unsigned>(DType::f32), .takes = conv2d_implicit_gemm_takes};
@@ -145,6 +150,7 @@ constexpr double kWinogradFactor = 8;  // its transforms subtract neighbours bef
 constexpr Rung kForwardRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_direct},
     {"im2col-gemm", kGemmIdea, kForwardProduct, conv2d_im2col_gemm, conv2d_im2col_gemm_workspace},
+    {"im2col-tiles", kTilesIdea, kForwardProduct, conv2d_im2col_tiles, conv2d_im2col_tiles_workspace},
     {"implicit-gemm", kImplicitIdea, kImplicit, conv2d_implicit_gemm},
     {"implicit-gemm-wide", kImplicitWideIdea, kImplicit, conv2d_implicit_gemm_wide},
     {"depthwise", kDepthwiseIdea, for_depthwise(conv2d_depthwise_takes), conv2d_depthwise},
@@ -158,6 +164,8 @@ constexpr Rung kDataRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_data_direct},
     {"im2col-gemm", kGemmIdea, kGradientProduct, conv2d_backward_data_im2col_gemm,
      conv2d_backward_data_im2col_gemm_workspace},
+    {"im2col-tiles", kTilesIdea, kGradientProduct, conv2d_backward_data_im2col_tiles,
+     conv2d_backward_data_im2col_tiles_workspace},
     {"implicit-gemm", kImplicitIdea, kImplicit, conv2d_backward_data_implicit_gemm},
     {"implicit-gemm-wide", kImplicitWideIdea, kImplicit, conv2d_backward_data_implicit_gemm_wide},
     {"depthwise", kDepthwiseIdea, for_depthwise(conv2d_backward_data_depthwise_takes), conv2d_backward_data_depthwise},
@@ -172,6 +180,8 @@ constexpr Rung kFilterRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_filter_direct},
     {"im2col-gemm", kGemmIdea, kGradientProduct, conv2d_backward_filter_im2col_gemm,
      conv2d_backward_filter_im2col_gemm_workspace},
+    {"im2col-tiles", kTilesIdea, kGradientProduct, conv2d_backward_filter_im2col_tiles,
+     conv2d_backward_filter_im2col_tiles_workspace},
     {"implicit-gemm", kImplicitIdea, kImplicit, conv2d_backward_filter_implicit_gemm},
     {"implicit-gemm-wide", kImplicitWideIdea, kImplicit, conv2d_backward_filter_implicit_gemm_wide},
     {"split-k",
@@ -208,7 +218,7 @@ std::string_view tensor_core_rung(const Problem& problem, int capability, const 
 // Tiles of 128 x 128 read half as much as those of 64 x 64; but it is better to have a block for most of some 100 SMs.
 constexpr int64_t kTilesToFill = 96;
 
-// From so many channels and filters on Winograd's fewer multiplications pay for its transforms (8_winograd.cu).
+// From so many channels and filters on Winograd's fewer multiplications pay for its transforms (9_winograd.cu).
 constexpr int kFewestForWinograd = 128;
 
 /// The rung for forward or backward data without tensor cores. M x N results of a group; `product` is the Needs of

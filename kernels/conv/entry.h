@@ -34,6 +34,7 @@ inline constexpr Problem kConvProblems[] = {
     {{1, 14, 14, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "resnet18 layer1 at 56 px"},
     {{1, 7, 7, 64, 128, 3, 3, 2, 2, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "resnet18 layer2.0.conv1 at 28 px"},
     {{5, 14, 14, 32, 8, 5, 5, 1, 1, 2, 2, 1, 1, 1, 1}, {}, DType::f32, "columns in several parts on simt"},
+    {{5, 16, 16, 4, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "five pictures, three to a tile on simt"},
     // For the tensor cores' rungs: channels in eights, of which copies of 16 bytes are made.
     {{5, 1, 1, 16, 8, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "1x1 pictures in eights"},
     {{3, 5, 4, 8, 72, 3, 3, 2, 2, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "stride 2: every class has other taps"},

@@ -1,6 +1,6 @@
 #pragma once
-// The three passes as products whose patches are gathered on the way into shared memory (4_implicit_gemm.cu), by slices
-// of the depth too (5_split_k.cu). The loop is gemm's rung 7 (gemm/7_warp_tile.cu); a pass tells where its operands'
+// The three passes as products whose patches are gathered on the way into shared memory (5_implicit_gemm.cu), by slices
+// of the depth too (6_split_k.cu). The loop is gemm's rung 7 (gemm/7_warp_tile.cu); a pass tells where its operands'
 // tiles come from and where its sums go.
 //
 //   pass      rows M          columns N       depth                        groups

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 namespace weft::reference {
 
@@ -55,6 +56,29 @@ void max_pool_backward(const Problem& problem, double* const* operands, double* 
         dx[to] += dy[from];
         magnitudes[2][to] += std::abs(dy[from]);
       }
+}
+
+namespace {
+
+std::size_t outputs(const Problem& problem) {
+  const std::int64_t* e = problem.extents;
+  return static_cast<std::size_t>(e[Pool::N] * e[Pool::P] * e[Pool::Q] * e[Pool::C]);
+}
+
+}  // namespace
+
+void max_pool_unindexed(const Problem& problem, double* const* operands, double* const* magnitudes) {
+  std::vector<double> index(outputs(problem));
+  double* const with_index[] = {operands[0], operands[1], index.data()};
+  max_pool(problem, with_index, magnitudes);
+}
+
+void max_pool_unindexed_backward(const Problem& problem, double* const* operands, double* const* magnitudes) {
+  std::vector<double> y(outputs(problem)), index(outputs(problem));
+  double* const forward[] = {operands[0], y.data(), index.data()};
+  max_pool(problem, forward, nullptr);
+  double* const backward[] = {operands[1], index.data(), operands[2]};
+  max_pool_backward(problem, backward, magnitudes);
 }
 
 }  // namespace weft::reference

@@ -12,7 +12,8 @@ Reference gemm;
 Reference im2col, col2im, conv2d, conv2d_backward_data, conv2d_backward_filter, conv2d_statistics;
 Reference bias_add, bias_backward;
 Reference relu, relu_backward, add;
-Reference max_pool, max_pool_backward, avg_pool, avg_pool_backward, global_avg_pool, global_avg_pool_backward;
+Reference max_pool, max_pool_backward, max_pool_unindexed, max_pool_unindexed_backward;
+Reference avg_pool, avg_pool_backward, global_avg_pool, global_avg_pool_backward;
 Reference batch_norm_train, batch_norm_eval, batch_norm_train_backward, batch_norm_eval_backward,
     batch_norm_train_gathered;
 Reference batch_norm_fold;

@@ -67,6 +67,25 @@ TEST_CASE("max pool: the first maximum wins and a NaN beats everything, as in to
     }
 }
 
+TEST_CASE("max pool without index: the same maxima, and the gradient goes where the index would have pointed") {
+  for (const Case& pool : kMaxCases)
+    for (const std::size_t channels : {std::size_t{1}, std::size_t{32}, std::size_t{33}}) {
+      const Problem problem = pool_call(pool, static_cast<std::int64_t>(channels));
+      const Values x = spread(kX, channels), y = spread(pool.y, channels), index = spread(pool.index, channels);
+      call_every_rung("max_pool_unindexed", problem, {x, Values(y.size())}, [&](const std::vector<Values>& results) {
+        for (std::size_t i = 0; i < y.size(); ++i)
+          CHECK((results[1][i] == y[i] || (std::isnan(y[i]) && std::isnan(results[1][i]))));
+      });
+      Values dy(y.size()), dx(x.size(), 0.0);
+      for (std::size_t i = 0; i < dy.size(); ++i) {
+        dy[i] = static_cast<double>(1 + i % 7);
+        dx[static_cast<std::size_t>(index[i]) * channels + i % channels] += dy[i];
+      }
+      call_every_rung("max_pool_unindexed_backward", problem, {x, dy, Values(x.size())},
+                      [&](const std::vector<Values>& results) { CHECK(results[2] == dx); });
+    }
+}
+
 TEST_CASE("max pool: minus infinity everywhere still gives an index inside the window") {
   const Values lowest(25, -std::numeric_limits<double>::infinity());
   call_every_rung("max_pool", pool_call(kMaxCases[2]), {lowest, Values(9), Values(9)},

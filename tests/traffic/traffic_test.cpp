@@ -74,6 +74,9 @@ constexpr TrafficCase kCases[] = {
     {"max_pool", {{2, 28, 28, 64, 3, 3, 2, 2, 1, 1, 14, 14}}},
     {"max_pool", {{2, 27, 27, 63, 3, 3, 2, 2, 0, 0, 13, 13}}},  // no whole packs
     {"max_pool_backward", {{2, 28, 28, 64, 3, 3, 2, 2, 1, 1, 14, 14}}},
+    {"max_pool_unindexed", {{2, 28, 28, 64, 3, 3, 2, 2, 1, 1, 14, 14}}},
+    {"max_pool_unindexed_backward", {{2, 14, 14, 64, 3, 3, 2, 2, 1, 1, 7, 7}}},  // whole pictures fit shared memory
+    {"max_pool_unindexed_backward", {{2, 12, 12, 64, 3, 3, 1, 1, 1, 1, 12, 12}}},
     {"avg_pool", {{2, 28, 28, 64, 3, 3, 2, 2, 1, 1, 14, 14}}},
     {"avg_pool_backward", {{2, 28, 28, 64, 3, 3, 2, 2, 1, 1, 14, 14}}},
     {"global_avg_pool", {{4, 14, 14, 64}}},

@@ -1,4 +1,4 @@
-// conv2d, rungs 3 and 4 of each of the three passes: implicit GEMM. The formula and its costs stand in conv.h.
+// conv2d, rungs 4 and 5 of each of the three passes: implicit GEMM. The formula and its costs stand in conv.h.
 
 #include "kernels/conv/implicit_gemm.h"
 #include "kernels/ops.h"
@@ -6,18 +6,19 @@
 namespace weft::WEFT_TARGET {
 namespace {
 
-// Rung 3, implicit GEMM. im2col wrote every number of a 3x3 layer's x nine times and read it as often again: 18 times
-// the picture over the bus, for a product that reads its tiles once or twice. Here the matrix of patches is a rule, not
-// a place: a block that needs 64 rows of 16 columns of it finds, for each row, the pixel under tap (0, 0) once, and for
-// each step of the depth the tap and the channel; what they point at goes straight into the tile in shared memory, zero
-// where it is padding. The nine readings remain, but of L1 and L2: neighbouring rows share all but a column of pixels.
-// No workspace, so no pictures taken in parts; and nothing but the fetching differs from gemm's loop.
+// Rung 4, implicit GEMM. im2col writes every number of a 3x3 layer's x nine times and reads it as often again: 18 times
+// the picture, over the bus in rung 2, out to L2 and in again in rung 3, whose two launches a tile also leave SMs
+// waiting for the last block. Here the matrix of patches is a rule, not a place: a block that needs 64 rows of 16
+// columns of it finds, for each row, the pixel under tap (0, 0) once, and for each step of the depth the tap and the
+// channel; what they point at goes straight into the tile in shared memory, zero where it is padding. The nine readings
+// remain, but of L1 and L2: neighbouring rows share all but a column of pixels. No workspace, so no pictures taken in
+// parts: one launch. Nothing but the fetching differs from gemm's loop.
 //
 // Backward data does not look up which taps meet a pixel: pixels of the same remainder by the stride meet the same
 // taps, and each such class is a product of its own without a zero in it (patches.h). Groups are blocks of their own.
 // Where C' is a multiple of 4, four channels of a tap are one read.
 //
-// Rung 4 is the same with tiles of 128 x 128, that read each operand half as often: for layers with enough of them.
+// Rung 5 is the same with tiles of 128 x 128, that read each operand half as often: for layers with enough of them.
 template <class Tile>
 void forward(const Problem& problem, void* const* operands, Stream stream) {
   const ConvShape z = conv_shape(problem);
