@@ -104,8 +104,9 @@ __global__ void pool_warp_per_pixel(Pass pass) {
   for (int c = static_cast<int>(threadIdx.x); c < pass.shape.C; c += 32) pass.template at<1>(pass.planes(at.n), at, c);
 }
 
+// Two blocks an SM are asked for: left alone, ptxas aims at so many that it spills what a pack of channels keeps.
 template <int kVector, class Pass>
-__global__ void __launch_bounds__(kBlock) pool_vectors(Pass pass) {
+__global__ void __launch_bounds__(kBlock, 2) pool_vectors(Pass pass) {
   const Extent2d out = pass.out();
   const int packs = pass.shape.C / kVector;
   const int64_t i = int64_t{blockIdx.x} * kBlock + threadIdx.x;
