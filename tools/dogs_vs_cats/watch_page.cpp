@@ -186,7 +186,7 @@ function nearest(list, value) {
 }
 
 function draw(chart) {
-  const width = Math.max(chart.box.clientWidth, 240), height = 240, left = 56, right = 10, top = 8, bottom = 40;
+  const width = Math.max(chart.box.clientWidth, 240), height = 240, left = 64, right = 10, top = 8, bottom = 40;
   const xs = chart.series[0].x();
   const points = chart.series.map((series) => thinned(series.x(), series.y(), width - left - right));
   const svg = element('svg', {viewBox: '0 0 ' + width + ' ' + height, role: 'img', 'aria-label': chart.title + ' by ' + chart.x});
