@@ -89,8 +89,9 @@ struct Gemm {
 /// y (N, P, Q, K) = x (N, H, W, C) * weight (K, R, S, C / groups), P = (H + 2 pad_h - dilation_h (R - 1) - 1) /
 /// stride_h + 1. groups divides C and K, and filter k sees the channels of group k / (K / groups) alone, as torch has
 /// it. Then the epilogue, what a folded batch norm, a shortcut and a ReLU want, in this order: y *= scale (K), y +=
-/// bias (K), y += residual (N, P, Q, K), ReLU. The gradients have the epilogue's extents 0, or ignore them: they are of
-/// the convolution alone. im2col and col2im know no groups: columns is (N P Q, R S C).
+/// bias (K), y += residual (N, P, Q, K), ReLU (scalar ceiling, as in Elements). The gradients have the epilogue's
+/// extents 0, or ignore them: they are of the convolution alone. im2col and col2im know no groups: columns is (N P Q, R
+/// S C).
 /// tf32: float32 inputs may be rounded to TF32 on their way into tensor cores, as in Gemm.
 struct Conv2d {
   enum : int {
@@ -115,6 +116,7 @@ struct Conv2d {
     tf32,
     kCount
   };
+  enum : int { ceiling };
 };
 
 /// Windows of R x S over x (N, H, W, C), y (N, P, Q, C). P and Q are given, for torch's ceil_mode rounds them up: a
@@ -136,13 +138,13 @@ struct Elements {
   enum : int { value = 0, factor = 0, ceiling = 0 };
 };
 
-/// x is (rows, C). y = batch_norm(x) [+ residual (rows, C)], then ReLU where relu. Train: biased variance normalises;
-/// running_var takes the unbiased one with weight momentum, as torch does. save_invstd = 1 / sqrt(var + eps). Backward:
-/// y is there where relu, for its mask is y > 0; dresidual where has_residual, and is dy behind the mask. Scalars: eps,
-/// momentum.
+/// x is (rows, C). y = batch_norm(x) [+ residual (rows, C)], then ReLU where relu (scalar ceiling, as in Elements).
+/// Train: biased variance normalises; running_var takes the unbiased one with weight momentum, as torch does.
+/// save_invstd = 1 / sqrt(var + eps). Backward: y is there where relu, for its mask is 0 < y, and y < ceiling where
+/// there is one; dresidual where has_residual, and is dy behind the mask.
 struct BatchNorm {
   enum : int { rows, C, has_residual, relu, kCount };
-  enum : int { eps, momentum };
+  enum : int { eps, momentum, ceiling };
 };
 
 /// What conv2d's scale and bias are, so that its epilogue does the batch norm behind it: scale = weight /

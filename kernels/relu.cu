@@ -9,6 +9,7 @@
 #include "kernels/launch_math.h"
 #include "kernels/ops.h"
 #include "kernels/packs.h"
+#include "kernels/rectify.h"
 #include "kernels/reference/reference.h"
 
 namespace weft::WEFT_TARGET {
@@ -16,20 +17,9 @@ namespace {
 
 using extents::Elements;
 
-// The comparisons are written so that a NaN passes through. What a ceiling costs is one instruction on a value that is
-// in a register already: nothing, where memory is the bound.
 template <class T>
 __device__ T clamped(T x, float ceiling) {
-  const float value = to_float(x);
-  if (value < 0) return from_float<T>(0);
-  return ceiling > 0 && value > ceiling ? from_float<T>(ceiling) : x;
-}
-
-// Where the forward let x through. y was rounded to T, and so is the ceiling that it is compared with.
-template <class T>
-__device__ bool lets_through(T y, float ceiling) {
-  const float value = to_float(y);
-  return value > 0 && !(ceiling > 0 && value >= to_float(from_float<T>(ceiling)));
+  return from_float<T>(rectified(to_float(x), ceiling));
 }
 
 // Rung 1, scalar. A thread an element: neighbouring threads touch neighbouring addresses, so a warp's request is 4

@@ -33,7 +33,7 @@ __device__ inline void finish_rows(const Vector<T, kVector> (&x)[kRowsUnderWay],
       const int c = first_channel + v;
       float value = (to_float(x[k].values[v]) - factors.centre[c]) * factors.scale[c] + factors.shift[c];
       if (finish.residual != nullptr) value += to_float(residual[k].values[v]);
-      result.values[v] = from_float<T>(finish.relu && value < 0 ? 0 : value);
+      result.values[v] = finish.result(value);
     }
     store_vector(y, i + k * step, result);
   }

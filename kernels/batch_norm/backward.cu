@@ -1,6 +1,6 @@
-// dy is taken behind the mask y > 0 of the ReLU that ended the forward pass, where there was one; what is left of it is
-// dresidual, the gradient of what was added, where something was. With xhat[n,c] = (x[n,c] - mean[c]) invstd[c], the
-// gradients of batch norm are
+// dy is taken behind the mask 0 < y [< ceiling] of the ReLU that ended the forward pass, where there was one; what is
+// left of it is dresidual, the gradient of what was added, where something was. With xhat[n,c] = (x[n,c] - mean[c])
+// invstd[c], the gradients of batch norm are
 //   dbias[c] = sum_n dy[n,c],   dweight[c] = sum_n dy[n,c] xhat[n,c],
 //   dx[n,c] = weight[c] invstd[c] (dy[n,c] - dbias[c] / rows - xhat[n,c] dweight[c] / rows)   in training, where mean
 // and invstd depend on x;   dx[n,c] = weight[c] invstd[c] dy[n,c]   in evaluation, where they are constants.
@@ -122,7 +122,7 @@ void launch_thread_per_channel(const Problem& problem, void* const* operands, vo
   const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   with_type(problem.dtype, [&]<class T>() {
     launch(batch_norm_backward_thread_per_channel<T>, {.grid = blocks_for(C, 32), .block = 32, .stream = stream},
-           gradient_of<T>(operands), as<const T>(operands[At::x]), as<const float>(operands[At::weight]),
+           gradient_of<T>(problem, operands), as<const T>(operands[At::x]), as<const float>(operands[At::weight]),
            channel_statistics<kTrain>(problem, operands), inverse_rows_of<kTrain>(problem), as<T>(operands[At::dx]),
            as<float>(operands[At::dweight]), as<float>(operands[At::dbias]), rows, C);
   });
@@ -138,13 +138,13 @@ void launch_row_chunks(const Problem& problem, void* const* operands, void* work
   float* const dots = sums + chunks.count * C;
   with_type(problem.dtype, [&]<class T>() {
     launch(batch_norm_backward_chunk_sums<T>, {.grid = chunks.grid, .block = block, .stream = stream},
-           gradient_of<T>(operands), as<const T>(operands[At::x]), statistics, sums, dots, rows, C,
+           gradient_of<T>(problem, operands), as<const T>(operands[At::x]), statistics, sums, dots, rows, C,
            chunks.rows_in_chunk);
     launch(batch_norm_backward_add_chunks, {.grid = blocks_for(C, kColumns), .block = block, .stream = stream}, sums,
            dots, as<float>(operands[At::dweight]), as<float>(operands[At::dbias]), chunks.count, C);
     launch(batch_norm_backward_apply<T>, {.grid = chunks.grid, .block = block, .stream = stream},
-           gradient_of<T>(operands), as<const T>(operands[At::x]), as<const float>(operands[At::weight]), statistics,
-           inverse_rows_of<kTrain>(problem), as<const float>(operands[At::dweight]),
+           gradient_of<T>(problem, operands), as<const T>(operands[At::x]), as<const float>(operands[At::weight]),
+           statistics, inverse_rows_of<kTrain>(problem), as<const float>(operands[At::dweight]),
            as<const float>(operands[At::dbias]), as<T>(operands[At::dx]), rows, C, chunks.rows_in_chunk);
   });
 }
@@ -166,6 +166,7 @@ constexpr Problem kProblems[] = {
     {{33, 17, 0, 1}, {1e-5, 0.1}, DType::f32, "relu"},
     {{65, 63, 1, 0}, {1e-5, 0.1}, DType::f32, "add"},
     {{129, 5, 1, 1}, {1e-5, 0.1}, DType::f32, "add and relu"},
+    {{67, 12, 1, 1}, {1e-5, 0.1, 0.75}, DType::f32, "add and relu with a ceiling"},
     {{196, 64}, {1e-5, 0.1}, DType::f32, "resnet18 layer1, 14 x 14"},
     {{1100, 40, 1, 1}, {1e-5, 0.1}, DType::f32, "blocks of a cluster, and a group of channels that is not full"},
     {{8, 512}, {1e-5, 0.1}, DType::f32, "resnet18 layer4 at 32 px: a pixel of 8 pictures"},
@@ -240,7 +241,7 @@ const Op batch_norm_train_backward = {
     .name = "batch_norm_train_backward",
     .formula =
         "dx = weight invstd (dy - mean_n dy - xhat mean_n(dy xhat)), dweight = sum_n dy xhat, dbias = sum_n dy, "
-        "[dresidual =] dy where y > 0; dy, x, y, dx, dresidual (rows, C), all else (C)",
+        "[dresidual =] dy where 0 < y [< ceiling]; dy, x, y, dx, dresidual (rows, C), all else (C)",
     .peer = "cudnn:batch_norm_backward",
     .extent_names = kBatchNormExtents,
     .scalar_names = kBatchNormScalars,
@@ -260,7 +261,7 @@ const Op batch_norm_eval_backward = {
     .name = "batch_norm_eval_backward",
     .formula =
         "dx = weight invstd dy, dweight = sum_n dy xhat, dbias = sum_n dy, of the running statistics, [dresidual =] dy "
-        "where y > 0; dy, x, y, dx, dresidual (rows, C), all else (C)",
+        "where 0 < y [< ceiling]; dy, x, y, dx, dresidual (rows, C), all else (C)",
     .peer = nullptr,
     .extent_names = kBatchNormExtents,
     .scalar_names = kBatchNormScalars,

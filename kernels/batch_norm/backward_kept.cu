@@ -88,7 +88,7 @@ void launch_kept(const Problem& problem, void* const* operands, Stream stream, c
             .shared_bytes = shape.shared_bytes,
             .stream = stream,
             .cluster = dim3(static_cast<unsigned>(shape.cluster))},
-           gradient_of<T>(operands), as<const T>(operands[At::x]), as<const float>(operands[At::weight]),
+           gradient_of<T>(problem, operands), as<const T>(operands[At::x]), as<const float>(operands[At::weight]),
            channel_statistics<true>(problem, operands), as<T>(operands[At::dx]), as<float>(operands[At::dweight]),
            as<float>(operands[At::dbias]), rows, C, shape.rows_in_block, shape.lanes, shape.cluster,
            shape.kept_by_thread);

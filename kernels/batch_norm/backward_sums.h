@@ -45,7 +45,8 @@ struct GradientRows {
       if (k >= there) break;
 #pragma unroll
       for (int v = 0; v < kVector; ++v)
-        if (gradient.y != nullptr && !(to_float(y[k].values[v]) > 0)) dy[k].values[v] = from_float<T>(0);
+        if (gradient.y != nullptr && !lets_through(y[k].values[v], gradient.ceiling))
+          dy[k].values[v] = from_float<T>(0);
       if (gradient.dresidual != nullptr) store_vector(gradient.dresidual, i + k * step, dy[k]);
     }
   }

@@ -95,13 +95,13 @@ void launch_vectorised(const Problem& problem, void* const* operands, void* work
              dweight, dbias, as<T>(operands[At::dx]), as<Partial>(workspace), rows, C, chunks.rows_in_chunk,
              chunks.lanes);
     };
-    const Gradient<T> gradient = gradient_of<T>(operands);
+    const Gradient<T> gradient = gradient_of<T>(problem, operands);
     pass(batch_norm_backward_vectors<T, kVector, true, !kTrain>, gradient, 0);
     launch(batch_norm_backward_add_partials, {.grid = blocks_for(C, kMergeLanes), .block = kBlock, .stream = stream},
            as<const Partial>(workspace), dweight, dbias, chunks.chunks, C);
     if constexpr (kTrain) {
-      const Gradient<T> masked = {gradient.dresidual, nullptr, nullptr};
-      const Gradient<T> again = {gradient.dy, gradient.y, nullptr};
+      const Gradient<T> masked = {gradient.dresidual, nullptr, nullptr, 0};
+      const Gradient<T> again = {gradient.dy, gradient.y, nullptr, gradient.ceiling};
       pass(batch_norm_backward_vectors<T, kVector, false, true>, gradient.dresidual != nullptr ? masked : again,
            1 / static_cast<float>(rows));
     }

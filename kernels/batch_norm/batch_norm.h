@@ -1,5 +1,6 @@
 #pragma once
-// Batch norm over the rows of x (rows, C), with what may follow it: y = relu?(batch_norm(x) [+ residual]).
+// Batch norm over the rows of x (rows, C), with what may follow it: y = relu?(batch_norm(x) [+ residual]). The ReLU may
+// have a ceiling (rectify.h).
 //
 // What the four ops share: the order of their operands, the end of the forward pass (the sum and the ReLU), the
 // beginning of the backward pass (the ReLU's mask), where statistics come from and go to, and the checks. The ladders:
@@ -21,6 +22,7 @@
 #include "kernels/element.h"
 #include "kernels/launch_math.h"
 #include "kernels/ops.h"
+#include "kernels/rectify.h"
 #include "kernels/target.h"
 
 namespace weft::WEFT_TARGET {
@@ -42,22 +44,28 @@ template <class T>
 struct Finish {
   const T* residual;  ///< (rows, C), or null
   bool relu;
+  float ceiling;  ///< of the ReLU; 0: none
 
-  /// Element `i` of y, from its normalised value. A NaN passes through the ReLU, as torch's does.
+  /// An element of y, from its normalised value and the residual added.
+  __device__ T result(float sum) const { return from_float<T>(relu ? rectified(sum, ceiling) : sum); }
+  /// Element `i` of y, from its normalised value.
   __device__ T operator()(float normalised, int64_t i) const {
     if (residual != nullptr) normalised += to_float(residual[i]);
-    return from_float<T>(relu && normalised < 0 ? 0 : normalised);
+    return result(normalised);
   }
 };
 
 /// dy as batch norm's backward pass sees it: behind the mask of the ReLU that made y.
 template <class T>
 struct Gradient {
-  const T* dy;   ///< (rows, C)
-  const T* y;    ///< (rows, C), or null where there is no ReLU
-  T* dresidual;  ///< (rows, C), or null; the sum hands its gradient on as it is
+  const T* dy;    ///< (rows, C)
+  const T* y;     ///< (rows, C), or null where there is no ReLU
+  T* dresidual;   ///< (rows, C), or null; the sum hands its gradient on as it is
+  float ceiling;  ///< of the ReLU; 0: none
 
-  __device__ float operator()(int64_t i) const { return y != nullptr && !(to_float(y[i]) > 0) ? 0 : to_float(dy[i]); }
+  __device__ float operator()(int64_t i) const {
+    return y != nullptr && !lets_through(y[i], ceiling) ? 0 : to_float(dy[i]);
+  }
   /// The same, and writes it down as the residual's gradient: to be called once for each element.
   __device__ float pass_on(int64_t i) const {
     const float gradient = (*this)(i);
@@ -69,13 +77,15 @@ struct Gradient {
 template <class T>
 Finish<T> finish_of(const Problem& problem, void* const* operands) {
   static_assert(static_cast<int>(TrainOperands::residual) == static_cast<int>(EvalOperands::residual));
-  return {as<const T>(operands[TrainOperands::residual]), problem.extents[extents::BatchNorm::relu] != 0};
+  return {as<const T>(operands[TrainOperands::residual]), problem.extents[extents::BatchNorm::relu] != 0,
+          static_cast<float>(problem.scalars[extents::BatchNorm::ceiling])};
 }
 
 template <class T>
-Gradient<T> gradient_of(void* const* operands) {
+Gradient<T> gradient_of(const Problem& problem, void* const* operands) {
   using At = BackwardOperands;
-  return {as<const T>(operands[At::dy]), as<const T>(operands[At::y]), as<T>(operands[At::dresidual])};
+  return {as<const T>(operands[At::dy]), as<const T>(operands[At::y]), as<T>(operands[At::dresidual]),
+          static_cast<float>(problem.scalars[extents::BatchNorm::ceiling])};
 }
 
 /// mean and invstd of each channel as the forward pass saved them, or the running mean and variance.
@@ -128,9 +138,9 @@ ChannelStatistics channel_statistics(const Problem& problem, void* const* operan
 }
 
 inline constexpr const char* kBatchNormExtents[] = {"rows", "C", "has_residual", "relu"};
-inline constexpr const char* kBatchNormScalars[] = {"eps", "momentum"};
+inline constexpr const char* kBatchNormScalars[] = {"eps", "momentum", "ceiling"};
 
-/// Refuses rows or C below 1, and flags that are neither 0 nor 1.
+/// Refuses rows or C below 1, flags that are neither 0 nor 1, and a ceiling below 0 or without a ReLU.
 inline void check_batch_norm(const char* op, const Problem& problem) {
   using extents::BatchNorm;
   require_positive(op, std::span<const char* const>(kBatchNormExtents).first(2), problem);
@@ -138,6 +148,10 @@ inline void check_batch_norm(const char* op, const Problem& problem) {
     if (problem.extents[flag] != 0 && problem.extents[flag] != 1)
       fail(std::string(op) + ": " + kBatchNormExtents[flag] + " is " + std::to_string(problem.extents[flag]) +
            ", and must be 0 or 1");
+  const double ceiling = problem.scalars[BatchNorm::ceiling];
+  if (!(ceiling >= 0) || (ceiling > 0 && problem.extents[BatchNorm::relu] == 0))
+    fail(std::string(op) + ": the ceiling is " + std::to_string(ceiling) +
+         "; it is above 0 where relu is 1 and has one, or 0");
 }
 
 inline double batch_norm_elements(const Problem& p) {

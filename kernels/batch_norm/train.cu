@@ -158,6 +158,7 @@ constexpr Problem kProblems[] = {
     {{33, 17, 0, 1}, {1e-5, 0.1}, DType::f32, "relu"},
     {{65, 63, 1, 0}, {1e-5, 0.1}, DType::f32, "add"},
     {{129, 5, 1, 1}, {1e-5, 0.1}, DType::f32, "add and relu"},
+    {{67, 12, 1, 1}, {1e-5, 0.1, 0.75}, DType::f32, "add and relu with a ceiling"},
     {{196, 64}, {1e-5, 0.1}, DType::f32, "resnet18 layer1, 14 x 14"},
     {{1100, 40, 1, 1}, {1e-5, 0.1}, DType::f32, "blocks of a cluster, and a group of channels that is not full"},
     {{8, 512}, {1e-5, 0.1}, DType::f32, "resnet18 layer4 at 32 px: a pixel of 8 pictures"},

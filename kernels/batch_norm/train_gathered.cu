@@ -53,6 +53,7 @@ constexpr Problem kProblems[] = {
     {{513, 40}, {1e-5, 0}},
     {{65, 63, 1, 0}, {1e-5, 0.1}, DType::f32, "add"},
     {{129, 24, 1, 1}, {1e-5, 0.1}, DType::f32, "add and relu"},
+    {{67, 12, 1, 1}, {1e-5, 0.1, 0.75}, DType::f32, "add and relu with a ceiling"},
     {{196, 64, 0, 1}, {1e-5, 0.1}, DType::f32, "resnet18 layer1, 14 x 14, relu"},
 };
 constexpr Rung kRungs[] = {

@@ -216,7 +216,7 @@ bool conv_has_no_groups(const Problem& problem) {
 }
 
 bool conv2d_im2col_gemm_takes(const Problem& problem) {
-  return conv_has_no_groups(problem) && !problem.extents[Conv2d::has_scale];
+  return conv_has_no_groups(problem) && !problem.extents[Conv2d::has_scale] && !(problem.scalars[Conv2d::ceiling] > 0);
 }
 
 }  // namespace weft::WEFT_TARGET

@@ -85,7 +85,7 @@ void conv2d_backward_filter_direct(const Problem&, void* const* operands, void* 
 void conv2d_im2col_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_backward_data_im2col_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_backward_filter_im2col_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
-/// For Needs::takes: no groups; forward, what gemm's epilogue can do, and that is no scale.
+/// For Needs::takes: no groups; forward, what gemm's epilogue can do: no scale, no ceiling.
 bool conv2d_im2col_gemm_takes(const Problem& problem);
 bool conv_has_no_groups(const Problem& problem);
 int64_t conv2d_im2col_gemm_workspace(const Problem& problem);

@@ -315,6 +315,9 @@ void check_conv2d(const Problem& problem) {
   at_least(Conv2d::pad_h, 0);
   at_least(Conv2d::pad_w, 0);
   at_least(Conv2d::groups, 1);
+  const double ceiling = problem.scalars[Conv2d::ceiling];
+  if (!(ceiling >= 0) || (ceiling > 0 && !e[Conv2d::relu]))
+    refuse("the ceiling is " + std::to_string(ceiling) + "; it is above 0 where relu is 1 and has one, or 0");
   if (e[Conv2d::C] % e[Conv2d::groups] != 0 || e[Conv2d::K] % e[Conv2d::groups] != 0)
     refuse("groups must divide C and K");
   if (e[Conv2d::dilation_h] * (e[Conv2d::R] - 1) + 1 > e[Conv2d::H] + 2 * e[Conv2d::pad_h] ||
@@ -337,7 +340,7 @@ const Op conv2d = {
         "weight[k,r,s,c] [+ bias[k]] [+ residual[n,p,q,k]]); x (N,H,W,C), weight (K,R,S,C/groups), y (N,P,Q,K)",
     .peer = "cudnn:convolution_forward",
     .extent_names = kConvExtents,
-    .scalar_names = {},
+    .scalar_names = kConvScalars,
     .signature = forward_signature,
     .check = check_conv2d,
     .reference = reference::conv2d,

@@ -11,6 +11,8 @@ inline constexpr const char* kConvExtents[] = {
     "pad_h", "pad_w", "dilation_h", "dilation_w", "groups", "has_bias", "has_scale", "has_residual", "relu",
     "tf32"};
 
+inline constexpr const char* kConvScalars[] = {"ceiling"};
+
 inline constexpr Needs kConvNeeds = {.dtypes = 1u << static_cast<unsigned>(DType::f32) |
                                                1u << static_cast<unsigned>(DType::bf16)};
 
@@ -70,8 +72,10 @@ inline constexpr Problem kConvProblems[] = {
     {{1, 4, 5, 6, 4, 3, 3, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1}, {}, DType::f32, "two groups with all of it"},
     {{1, 9, 9, 16, 63, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "all of it, channels in eights"},
     {{1, 5, 6, 32, 48, 3, 3, 1, 1, 1, 1, 1, 1, 2, 0, 1, 1, 1}, {}, DType::f32, "all of it but bias, groups of 16"},
+    {{2, 6, 5, 8, 12, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 1}, {2}, DType::f32, "scale and relu with a ceiling"},
+    {{2, 5, 7, 16, 16, 3, 3, 2, 2, 1, 1, 1, 1, 16, 1, 1, 1, 1}, {1.5}, DType::f32, "depthwise, all of it, a ceiling"},
 };
-inline constexpr std::size_t kGroupedProblems = 6, kEpilogueProblems = 8;
+inline constexpr std::size_t kGroupedProblems = 6, kEpilogueProblems = 10;
 inline constexpr std::span<const Problem> kForwardProblems = kConvProblems;
 inline constexpr std::span<const Problem> kGradientProblems =
     kForwardProblems.first(kForwardProblems.size() - kEpilogueProblems);

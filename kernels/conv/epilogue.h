@@ -2,6 +2,7 @@
 // The convolution's epilogue: what happens to a finished sum on its way to y. Every forward rung ends here.
 //
 //   y[m][k] = relu?(scale[k] sum + bias[k] + residual[m][k])       m counts the pixels of y: (N, P, Q)
+// The ReLU may have a ceiling (rectify.h).
 //
 // A batch norm of known statistics is a scale and a bias, so a whole "conv, batch norm, add, ReLU" costs no pass over
 // memory but the residual's read. As gemm's (gemm/epilogue.h): a rung hands over one sum, or kWidth that are neighbours
@@ -11,6 +12,7 @@
 #include "kernels/element.h"
 #include "kernels/gemm/epilogue.h"
 #include "kernels/ops.h"
+#include "kernels/rectify.h"
 
 namespace weft::WEFT_TARGET {
 
@@ -23,6 +25,7 @@ struct ConvEpilogue {
   T* y;
   int K;
   bool relu;
+  float ceiling = 0;  ///< of the ReLU; 0: none
 };
 
 /// The epilogue of a forward call.
@@ -38,7 +41,8 @@ ConvEpilogue<T> conv_epilogue(const Problem& problem, void* const* operands) {
           .residual = optional(Conv2d::has_residual, kConvResidual),
           .y = static_cast<T*>(operands[kConvY]),
           .K = static_cast<int>(e[Conv2d::K]),
-          .relu = e[Conv2d::relu] != 0};
+          .relu = e[Conv2d::relu] != 0,
+          .ceiling = static_cast<float>(problem.scalars[Conv2d::ceiling])};
 }
 
 /// True where kWidth neighbours of y and of the residual can be accessed at once at every k that is a multiple of
@@ -65,7 +69,7 @@ __device__ __forceinline__ void finish_conv_sums(const ConvEpilogue<T>& epilogue
   if (epilogue.residual != nullptr) add_scaled(epilogue.residual + m * epilogue.K + k, 1, count, aligned, sums);
   if (epilogue.relu) {
 #pragma unroll
-    for (int i = 0; i < kWidth; ++i) sums[i] = sums[i] < 0 ? 0 : sums[i];  // as relu.cu: a NaN stays one
+    for (int i = 0; i < kWidth; ++i) sums[i] = rectified(sums[i], epilogue.ceiling);
   }
 }
 

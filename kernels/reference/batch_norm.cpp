@@ -14,9 +14,16 @@ using extents::BatchNorm;
 
 namespace {
 
+/// 0: none.
+double ceiling_of(const Problem& problem) {
+  return problem.scalars[BatchNorm::ceiling];
+}
+
 double finish(const Problem& problem, double normalised, const double* residual, std::int64_t i) {
   const double y = normalised + (residual != nullptr ? residual[i] : 0);
-  return problem.extents[BatchNorm::relu] != 0 && y < 0 ? 0 : y;
+  if (problem.extents[BatchNorm::relu] == 0) return y;
+  if (ceiling_of(problem) > 0 && y > ceiling_of(problem)) return ceiling_of(problem);
+  return y < 0 ? 0 : y;
 }
 
 double magnitude_of(const double* residual, std::int64_t i) {
@@ -24,10 +31,12 @@ double magnitude_of(const double* residual, std::int64_t i) {
 }
 
 /// dy behind the ReLU's mask, where y is given; written down where a residual wants it.
-std::vector<double> masked(const double* dy, const double* y, double* dresidual, std::int64_t count) {
+std::vector<double> masked(const Problem& problem, const double* dy, const double* y, double* dresidual,
+                           std::int64_t count) {
   std::vector<double> gradient(dy, dy + count);
   for (std::int64_t i = 0; y != nullptr && i < count; ++i)
-    if (!(y[i] > 0)) gradient[static_cast<std::size_t>(i)] = 0;
+    if (!(y[i] > 0) || (ceiling_of(problem) > 0 && !(y[i] < ceiling_of(problem))))
+      gradient[static_cast<std::size_t>(i)] = 0;
   if (dresidual != nullptr) std::copy(gradient.begin(), gradient.end(), dresidual);
   return gradient;
 }
@@ -141,7 +150,7 @@ void batch_norm_fold(const Problem& problem, double* const* operands, double* co
 void batch_norm_train_backward(const Problem& problem, double* const* operands, double* const* magnitudes) {
   const std::int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   const auto count = static_cast<double>(rows);
-  const std::vector<double> gradient = masked(operands[0], operands[2], operands[9], rows * C);
+  const std::vector<double> gradient = masked(problem, operands[0], operands[2], operands[9], rows * C);
   const double* dy = gradient.data();
   const double* x = operands[1];  // (rows, C)
   const double* weight = operands[3];
@@ -172,7 +181,7 @@ void batch_norm_train_backward(const Problem& problem, double* const* operands, 
 
 void batch_norm_eval_backward(const Problem& problem, double* const* operands, double* const* magnitudes) {
   const std::int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
-  const std::vector<double> gradient = masked(operands[0], operands[2], operands[9], rows * C);
+  const std::vector<double> gradient = masked(problem, operands[0], operands[2], operands[9], rows * C);
   const double* dy = gradient.data();
   const double* x = operands[1];  // (rows, C)
   const double* weight = operands[3];

@@ -99,6 +99,7 @@ void conv2d(const Problem& problem, double* const* operands, double* const* magn
     const double shift = bias ? bias[i % z.k] : 0, other = residual ? residual[i] : 0;
     y[i] = factor * y[i] + shift + other;
     if (problem.extents[Conv2d::relu] && y[i] < 0) y[i] = 0;
+    if (const double ceiling = problem.scalars[Conv2d::ceiling]; ceiling > 0 && y[i] > ceiling) y[i] = ceiling;
     magnitude[i] = std::fabs(factor) * magnitude[i] + std::fabs(shift) + std::fabs(other);
   }
 }

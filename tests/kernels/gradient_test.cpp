@@ -8,6 +8,7 @@
 #include <cmath>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "kernels/ops.h"
 #include "kernels/philox.h"
@@ -45,21 +46,26 @@ double loss(const Op& forward, const Problem& problem, const std::vector<Values>
   return sum;
 }
 
-/// Where a call ends in a ReLU (the extent "relu"), a step of one input may carry an output over the kink at 0, and the
-/// central difference means nothing there: dy is put to 0 where the output without the ReLU is nearer to 0 than kKink.
+/// Where a call ends in a ReLU (the extent "relu"), a step of one input may carry an output over the kink at 0, or at
+/// the ceiling (the scalar of that name) where there is one, and the central difference means nothing there: dy is put
+/// to 0 where the output without the ReLU is nearer to one of the two than kKink.
 void keep_from_kink(const Op& forward, const Problem& problem, const std::vector<Values>& inputs,
                     const Signature& backward, std::vector<Values>& backward_operands) {
   for (std::size_t e = 0; e < forward.extent_names.size(); ++e) {
     if (std::string(forward.extent_names[e]) != "relu" || problem.extents[e] == 0) continue;
     Problem linear = problem;
     linear.extents[e] = 0;
+    double ceiling = 0;
+    for (std::size_t s = 0; s < forward.scalar_names.size(); ++s)
+      if (std::string(forward.scalar_names[s]) == "ceiling") ceiling = std::exchange(linear.scalars[s], 0);
     const Truth truth = evaluate(forward, linear, inputs);
     const Signature signature = forward.signature(linear);
     for (int i = 0; i < signature.count; ++i) {
       const int gradient = find_operand(backward, std::string("d") + signature.operands[i].name);
       if (signature.operands[i].role != Role::output || gradient < 0) continue;
       for (std::size_t j = 0; j < truth.operands[i].size(); ++j)
-        if (std::fabs(truth.operands[i][j]) < kKink) backward_operands[gradient][j] = 0;
+        if (std::fabs(truth.operands[i][j]) < kKink || std::fabs(truth.operands[i][j] - ceiling) < kKink)
+          backward_operands[gradient][j] = 0;
     }
   }
 }
