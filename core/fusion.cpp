@@ -47,8 +47,8 @@ std::string joined_name(const Graph& graph, const std::vector<NodeId>& nodes) {
 
 class Fuser {
  public:
-  Fuser(const Graph& graph, const CanRun& can_run)
-      : graph_(graph), can_run_(can_run), readers_(graph), owner_(static_cast<std::size_t>(graph.node_count()), -1) {}
+  Fuser(const Graph& graph, const RungOf& rung_of)
+      : graph_(graph), rung_of_(rung_of), readers_(graph), owner_(static_cast<std::size_t>(graph.node_count()), -1) {}
 
   Graph run() {
     for (int i = 0; i < graph_.node_count(); ++i)
@@ -66,28 +66,45 @@ class Fuser {
     // What has been fused already is left as it is.
     if (ops::has_relu(graph_.node(id))) return;
     if (name == "conv2d")
-      match_forward(id, kConvInputs, kConvResidual, true);
+      match_forward(id, {.inputs = kConvInputs, .residual = kConvResidual, .folds = true, .ceiling = true});
     else if (name == "gemm")
-      match_forward(id, kGemmInputs, kGemmResidual, false);
+      match_forward(id, {.inputs = kGemmInputs, .residual = kGemmResidual});
     else if (name == "batch_norm_train" || name == "batch_norm_eval")
-      match_forward(id, kNormInputs, kNormResidual, false);
+      match_forward(id, {.inputs = kNormInputs, .residual = kNormResidual, .ceiling = true});
     else if (name == "batch_norm_train_backward" || name == "batch_norm_eval_backward")
       match_norm_backward(id);
   }
 
+  /// What an op can take in.
+  struct Epilogue {
+    std::size_t inputs, residual;  ///< how many operands there are, and which is the residual
+    bool folds = false;            ///< batch_norm_eval
+    bool ceiling = false;          ///< a ReLU that has one
+  };
+
   /// `main` with the longest tail that the device has a kernel for.
-  void match_forward(NodeId main, std::size_t inputs, std::size_t residual, bool folds) {
+  void match_forward(NodeId main, const Epilogue& epilogue) {
     const std::vector<ValueId>& operands = graph_.node(main).inputs;
-    if (operands.size() > residual && operands[residual]) return;
+    if (operands.size() > epilogue.residual && operands[epilogue.residual]) return;
     const auto is_free = [this](NodeId node) { return owner_[at(node)] < 0; };
-    for (const Links& links : {Links{folds, true, true}, Links{folds, true, false}, Links{folds, false, false}}) {
+    // batch_norm_fold makes float32, and a convolution's scale and bias are of its own type.
+    const bool folds = epilogue.folds && graph_.value(graph_.node(main).outputs[0]).dtype == DType::f32;
+    const bool ceiling = epilogue.ceiling;
+    for (const Links& links :
+         {Links{folds, true, true, ceiling}, Links{folds, true, false}, Links{folds, false, false}}) {
       const Tail tail = tail_behind(graph_, readers_, graph_.node(main).outputs[0], links, is_free);
       if (!tail.batch_norm && !tail.add && !tail.relu) return;
-      if (take(forward_group(main, tail, inputs, residual))) return;
+      if (take(forward_group(main, tail, epilogue))) return;
     }
   }
 
-  Group forward_group(NodeId main, const Tail& tail, std::size_t inputs, std::size_t residual) const {
+  /// `relu` is the ReLU or its backward.
+  static void take_relu(const Node& relu, Node& into) {
+    into.attributes.set("relu", std::int64_t{1});
+    if (relu.attributes.has("ceiling")) into.attributes.set("ceiling", relu.attributes.real("ceiling"));
+  }
+
+  Group forward_group(NodeId main, const Tail& tail, const Epilogue& epilogue) const {
     Group group;
     group.node = graph_.node(main);
     group.folded = tail.batch_norm;
@@ -95,10 +112,10 @@ class Fuser {
     for (const NodeId link : {tail.batch_norm, tail.add, tail.relu})
       if (link) group.nodes.push_back(link);
     group.position = group.nodes.back().index;
-    group.node.inputs.resize(inputs);
+    group.node.inputs.resize(epilogue.inputs);
     group.node.outputs[0] = tail.result;
-    if (tail.add) group.node.inputs[residual] = tail.other;
-    if (tail.relu) group.node.attributes.set("relu", std::int64_t{1});
+    if (tail.add) group.node.inputs[epilogue.residual] = tail.other;
+    if (tail.relu) take_relu(graph_.node(tail.relu), group.node);
     return group;
   }
 
@@ -110,12 +127,12 @@ class Fuser {
     const ValueId masked = group.node.inputs[0];
     const NodeId relu = graph_.producer(masked);
     if (!relu || op(relu) != "relu_backward" || owner_[at(relu)] >= 0) return;
-    if (group.node.inputs[kMaskedY] || ceiling_of(graph_.node(relu)) != 0) return;
+    if (group.node.inputs[kMaskedY]) return;
     group.nodes = {id, relu};
     group.position = relu.index;
     group.node.inputs[0] = graph_.node(relu).inputs[0];
     group.node.inputs[kMaskedY] = graph_.node(relu).inputs[1];
-    group.node.attributes.set("relu", std::int64_t{1});
+    take_relu(graph_.node(relu), group.node);
     const bool elsewhere = readers_.is_marked(masked) || readers_.of(masked).size() > 1;
     group.node.attributes.set("has_residual", std::int64_t{elsewhere});
     if (elsewhere) group.node.outputs.push_back(masked);
@@ -135,7 +152,7 @@ class Fuser {
         inputs[operand] = graph_.value(graph_.node(group.folded).inputs[1]);
       }
     }
-    if (!can_run_(probe, inputs, probe.definition->infer(probe, inputs))) return false;
+    if (rung_of_(probe, inputs, probe.definition->infer(probe, inputs)).empty()) return false;
     for (const NodeId node : group.nodes) owner_[at(node)] = static_cast<int>(groups_.size());
     groups_.push_back(std::move(group));
     return true;
@@ -215,7 +232,7 @@ class Fuser {
   }
 
   const Graph& graph_;
-  const CanRun& can_run_;
+  const RungOf& rung_of_;
   Readers readers_;
   std::vector<int> owner_;  // by node: its group, -1 where it has none
   std::vector<Group> groups_;
@@ -223,8 +240,8 @@ class Fuser {
 
 }  // namespace
 
-Graph fused(const Graph& graph, const CanRun& can_run) {
-  return Fuser(graph, can_run).run();
+Graph fused(const Graph& graph, const RungOf& rung_of) {
+  return Fuser(graph, rung_of).run();
 }
 
 }  // namespace weft

@@ -9,21 +9,20 @@
 //   relu_backward + batch_norm_*_backward        batch_norm_*_backward that masks by y; where the masked gradient goes
 //                                                elsewhere too (to a shortcut), it is the node's dresidual
 //
+// A ReLU may have a ceiling (MobileNetV2's ReLU6) behind conv2d and batch_norm_*: all their rungs end in one function
+// each, where it is a comparison more, and behind each of the 35 ReLU6 of that net there is else a read and a write of
+// the whole tensor. Behind gemm it stays a node: no model has one there, and every rung of that ladder would carry it.
+//
 // A value that somebody else reads, or that is a marked output, stays. The cpu device fuses otherwise, for what its
 // library offers (core/cpu/fusion.h).
 
-#include <functional>
-#include <span>
-
 #include "core/graph.h"
+#include "core/rung_of.h"
 
 namespace weft {
 
-/// Whether a device can run a node with such operands (of one that is left out, an empty Value).
-using CanRun = std::function<bool(const Node&, std::span<const Value> inputs, std::span<const Value> outputs)>;
-
-/// The graph with fused nodes wherever `can_run` takes them: the same leaves and marked outputs, the same numbers
-/// within rounding. A fused node is named after all it does: "layer1.0.conv1 + bn1 + relu".
-Graph fused(const Graph& graph, const CanRun& can_run);
+/// The graph with fused nodes wherever `rung_of` has a rung for them: the same leaves and marked outputs, the same
+/// numbers within rounding. A fused node is named after all it does: "layer1.0.conv1 + bn1 + relu".
+Graph fused(const Graph& graph, const RungOf& rung_of);
 
 }  // namespace weft

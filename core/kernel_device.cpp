@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "core/fusion.h"
+#include "core/gathering.h"
 #include "core/host_memory.h"
 #include "core/plan_text.h"
 #include "kernels/error.h"
@@ -121,13 +122,16 @@ void KernelDevice::sgd_step(const SgdArguments& arguments) {
 Graph KernelDevice::prepare(const Graph& graph, const CompileOptions& options) const {
   if (!options.fuse) return graph;
   const bool strict = options.math == Math::strict;
-  return fused(graph, [this, strict](const Node& node, std::span<const Value> inputs, std::span<const Value> outputs) {
+  const RungOf rung_of = [this, strict](const Node& node, std::span<const Value> inputs,
+                                        std::span<const Value> outputs) -> std::string_view {
     const Op* op = find_op(target_.catalogue(), node.definition->name);
-    if (op == nullptr) return false;
+    if (op == nullptr) return {};
     Problem problem = problem_of(node, inputs, outputs);
     problem.strict = strict;
-    return pick_rung(*op, problem, capability_, gpu_) >= 0;
-  });
+    const int rung = pick_rung(*op, problem, capability_, gpu_);
+    return rung < 0 ? std::string_view() : op->rungs[static_cast<std::size_t>(rung)].name;
+  };
+  return gathered(fused(graph, rung_of), rung_of);
 }
 
 namespace {
@@ -224,6 +228,12 @@ Step KernelDevice::compile_node(const Graph& graph, NodeId id, bool strict, cons
   if (chosen.workspace_bytes != nullptr) step.workspace = static_cast<std::size_t>(chosen.workspace_bytes(problem));
 
   const std::vector<ValueId> operands = operands_of(node, *op, problem);
+  const Signature signature = op->signature(problem);
+  for (std::size_t i = 0; i < operands.size(); ++i)
+    if (operands[i] && graph.value(operands[i]).dtype != signature.operands[i].dtype)
+      fail(fmt::format("{}: {} wants {} in {} and is given {}: cast it (core/passes.h: in_bfloat16)", node.name,
+                       op->name, signature.operands[i].name, name_of(signature.operands[i].dtype),
+                       name_of(graph.value(operands[i]).dtype)));
   const bool random = node.definition->name == "dropout" || node.definition->name == "dropout_backward";
   step.run = [problem, operands, launch = chosen.launch, random](const StepContext& context) {
     std::array<void*, kMaxOperands> pointers{};

@@ -24,7 +24,8 @@ class KernelDevice final : public Device {
   void copy_out(void* to_host, const void* from, std::size_t bytes) override;
   void fill_zero(void* data, std::size_t bytes) override;
   void synchronize() override;
-  /// Fuses (core/fusion.h) what this device's rungs can compute in one go.
+  /// Fuses (core/fusion.h) what this device's rungs can compute in one go, and has convolutions gather the statistics
+  /// of the batch norms behind them (core/gathering.h) where that saves bytes.
   Graph prepare(const Graph& graph, const CompileOptions& options) const override;
   Program compile(const Graph& graph, const CompileOptions& options) override;
   void reorder(const Shape& shape, DType dtype, const void* from, const LayoutPtr& from_layout, void* to,

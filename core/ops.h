@@ -33,15 +33,16 @@ ValueId avg_pool(Graph& graph, const std::string& name, ValueId x, const PoolOpt
 /// (N, H, W, C) -> (N, C).
 ValueId global_avg_pool(Graph& graph, const std::string& name, ValueId x);
 /// Normalises with the batch's statistics and moves the running ones (op "batch_norm_train"): y = relu?(batch_norm(x)
-/// [+ residual]). residual and relu are for the kernel devices (simt, cuda), which do all of it in one op; the cpu
-/// device fuses batch_norm, add and relu by itself, and refuses a node that comes fused.
+/// [+ residual]), the ReLU with a ceiling as relu() has it. residual and relu are for the kernel devices (simt, cuda),
+/// which do all of it in one op; the cpu device fuses batch_norm, add and relu by itself, and refuses a node that comes
+/// fused.
 ValueId batch_norm(Graph& graph, const std::string& name, ValueId x, ValueId weight, ValueId bias, ValueId running_mean,
                    ValueId running_var, double eps = 1e-5, double momentum = 0.1, ValueId residual = {},
-                   bool relu = false);
+                   bool relu = false, double ceiling = 0);
 /// The same with the running statistics (op "batch_norm_eval").
 ValueId batch_norm_eval(Graph& graph, const std::string& name, ValueId x, ValueId weight, ValueId bias,
                         ValueId running_mean, ValueId running_var, double eps = 1e-5, ValueId residual = {},
-                        bool relu = false);
+                        bool relu = false, double ceiling = 0);
 ValueId softmax(Graph& graph, const std::string& name, ValueId x);
 ValueId log_softmax(Graph& graph, const std::string& name, ValueId x);
 /// Mean over the rows of -log softmax(logits)[label]: logits (N, C), labels (N) int32 -> (1).

@@ -54,7 +54,7 @@ std::vector<Value> infer_backward(const Node& node, std::span<const Value> input
   want_inputs(node, 6, 6);
   want_same_shape(node, inputs[0], inputs[1], "dy and x");
   if (has_relu(node) != static_cast<bool>(node.inputs[2]))
-    reject(node, "wants y where its attribute relu is 1, and nowhere else: the mask is y > 0");
+    reject(node, "wants y where its attribute relu is 1, and nowhere else: the mask is made of it");
   const Shape& x = inputs[1].shape;
   std::vector<Value> outputs = {made(x, inputs[1].dtype), made({x[-1]}, DType::f32, "dweight"),
                                 made({x[-1]}, DType::f32, "dbias")};
@@ -110,15 +110,20 @@ void define_norm(Definitions& definitions) {
 }
 
 ValueId batch_norm(Graph& graph, const std::string& name, ValueId x, ValueId weight, ValueId bias, ValueId running_mean,
-                   ValueId running_var, double eps, double momentum, ValueId residual, bool relu) {
+                   ValueId running_var, double eps, double momentum, ValueId residual, bool relu, double ceiling) {
+  Attributes attributes = {{"eps", eps}, {"momentum", momentum}, {"relu", std::int64_t{relu}}};
+  if (ceiling != 0) attributes.set("ceiling", ceiling);
   return graph.apply(name, definition("batch_norm_train"), {x, weight, bias, residual, running_mean, running_var},
-                     {{"eps", eps}, {"momentum", momentum}, {"relu", std::int64_t{relu}}});
+                     std::move(attributes));
 }
 
 ValueId batch_norm_eval(Graph& graph, const std::string& name, ValueId x, ValueId weight, ValueId bias,
-                        ValueId running_mean, ValueId running_var, double eps, ValueId residual, bool relu) {
+                        ValueId running_mean, ValueId running_var, double eps, ValueId residual, bool relu,
+                        double ceiling) {
+  Attributes attributes = {{"eps", eps}, {"relu", std::int64_t{relu}}};
+  if (ceiling != 0) attributes.set("ceiling", ceiling);
   return graph.apply(name, definition("batch_norm_eval"), {x, weight, bias, residual, running_mean, running_var},
-                     {{"eps", eps}, {"relu", std::int64_t{relu}}});
+                     std::move(attributes));
 }
 
 }  // namespace weft::ops

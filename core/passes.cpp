@@ -60,6 +60,14 @@ std::vector<std::int64_t> scaled(const Node& node, std::vector<std::int64_t> sha
   return shape;
 }
 
+/// Of batch_norm_train what batch_norm_eval has as well.
+Attributes evaluated(const Attributes& train) {
+  Attributes attributes;
+  for (const auto& [name, value] : train.items())
+    if (name != "momentum") attributes.set(name, value);
+  return attributes;
+}
+
 }  // namespace
 
 Graph without_dead_nodes(const Graph& graph) {
@@ -78,9 +86,7 @@ Graph for_inference(const Graph& graph, const std::vector<std::string>& outputs)
                   if (op == "dropout")
                     rewriter.map(node.outputs[0], rewriter[node.inputs[0]]);
                   else if (op == "batch_norm_train")
-                    rewriter.copy_node(
-                        node, ops::definition("batch_norm_eval"),
-                        {{"eps", node.attributes.real("eps")}, {"relu", node.attributes.integer("relu")}});
+                    rewriter.copy_node(node, ops::definition("batch_norm_eval"), evaluated(node.attributes));
                   else
                     rewriter.copy_node(node);
                 });

@@ -24,6 +24,11 @@ std::int64_t rows_of(const Shape& shape) {
   return shape.elements() / shape[-1];
 }
 
+/// The ceiling of a ReLU, fused or not, where it has one.
+void set_ceiling(Problem& problem, int scalar, const Node& node) {
+  if (node.attributes.has("ceiling")) problem.scalars[scalar] = node.attributes.real("ceiling");
+}
+
 void gemm(Problem& problem, const Node& node, Values inputs, Values outputs) {
   using extents::Gemm;
   const bool trans_a = node.attributes.integer("trans_a") != 0;
@@ -63,6 +68,7 @@ void conv_forward(Problem& problem, const Node& node, Values inputs, Values) {
   problem.extents[Conv2d::has_bias] = present(node, 3);
   problem.extents[Conv2d::has_residual] = present(node, 4);
   problem.extents[Conv2d::relu] = ops::has_relu(node);
+  set_ceiling(problem, Conv2d::ceiling, node);
 }
 
 /// Of both passes of both pools: x is (N, H, W, C), y (N, P, Q, C).
@@ -94,6 +100,7 @@ void batch_norm(Problem& problem, const Node& node, const Shape& x, bool has_res
   problem.extents[BatchNorm::C] = x[-1];
   problem.extents[BatchNorm::has_residual] = has_residual;
   problem.extents[BatchNorm::relu] = ops::has_relu(node);
+  set_ceiling(problem, BatchNorm::ceiling, node);
   problem.scalars[BatchNorm::eps] = node.attributes.real("eps");
   if (node.attributes.has("momentum")) problem.scalars[BatchNorm::momentum] = node.attributes.real("momentum");
 }
@@ -121,7 +128,7 @@ void elements(Problem& problem, const Node&, Values inputs, Values) {
 
 void relu(Problem& problem, const Node& node, Values inputs, Values outputs) {
   elements(problem, node, inputs, outputs);
-  if (node.attributes.has("ceiling")) problem.scalars[extents::Elements::ceiling] = node.attributes.real("ceiling");
+  set_ceiling(problem, extents::Elements::ceiling, node);
 }
 
 void rows_of_first(Problem& problem, const Node&, Values inputs, Values) {

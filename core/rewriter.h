@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,10 +40,13 @@ class Rewriter {
     }
   }
 
-  /// The node again, on the new values; `definition` and `attributes` may be others than the old node's.
-  void copy_node(const Node& node, std::shared_ptr<const OpDefinition> definition, Attributes attributes) {
+  /// The node again, on the new values; `definition` and `attributes` may be others than the old node's, and `more` are
+  /// operands behind its own, of the new graph.
+  void copy_node(const Node& node, std::shared_ptr<const OpDefinition> definition, Attributes attributes,
+                 std::span<const ValueId> more = {}) {
     std::vector<ValueId> inputs;
     for (const ValueId input : node.inputs) inputs.push_back((*this)[input]);
+    inputs.insert(inputs.end(), more.begin(), more.end());
     to_.set_pass(node.pass);
     const NodeId id = to_.add(node.name, std::move(definition), std::move(inputs), std::move(attributes));
     const std::vector<ValueId>& outputs = to_.node(id).outputs;

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/ops.h"
@@ -44,6 +45,41 @@ Graph residual_net(std::int64_t C) {
   graph.mark_output(x, "logits");
   graph.mark_output(ops::cross_entropy(graph, "loss", x, graph.input("labels", {4}, DType::i32)), "loss");
   return graph;
+}
+
+Graph inverted_residual_net(std::int64_t C, double ceiling) {
+  Graph graph;
+  const ValueId input = graph.input("input", {3, 9, 7, 3});
+  const ValueId x = ops::relu(graph, "relu", norm(graph, "bn", conv(graph, "conv", input, C, 3, 2)));
+  const auto capped = [&](const std::string& layer, ValueId y) {
+    return ops::relu(graph, layer + "_relu", norm(graph, layer + "_bn", y), ceiling);
+  };
+  ValueId y = capped("block.expand", conv(graph, "block.expand", x, 3 * C, 1));
+  y = ops::conv2d(graph, "block.depthwise", y, graph.parameter("block.depthwise.weight", {3 * C, 3, 3, 1}), {},
+                  {.padding = {1, 1}, .groups = 3 * C});
+  y = conv(graph, "block.project", capped("block.depthwise", y), C, 1);
+  y = ops::add(graph, "block.add", norm(graph, "block.project_bn", y), x);
+  y = ops::global_avg_pool(graph, "avgpool", y);
+  y = ops::gemm(graph, "fc", y, graph.parameter("fc.weight", {3, C}), graph.parameter("fc.bias", {3}), false, true);
+  graph.mark_output(y, "logits");
+  graph.mark_output(ops::cross_entropy(graph, "loss", y, graph.input("labels", {3}, DType::i32)), "loss");
+  return graph;
+}
+
+std::vector<std::string> nodes_of(const Graph& graph) {
+  std::vector<std::string> all;
+  for (const Node& node : graph.nodes()) all.push_back(node.name + ": " + node.definition->name);
+  return all;
+}
+
+bool has_node(const Graph& graph, const std::string& node) {
+  const std::vector<std::string> all = nodes_of(graph);
+  return std::ranges::find(all, node) != all.end();
+}
+
+int count_of(const Graph& graph, std::string_view op) {
+  return static_cast<int>(
+      std::ranges::count_if(graph.nodes(), [op](const Node& node) { return node.definition->name == op; }));
 }
 
 Graph fire_net(std::int64_t squeeze, std::int64_t expand) {

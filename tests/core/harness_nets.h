@@ -3,6 +3,8 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "core/executor.h"
 #include "core/graph.h"
@@ -21,6 +23,15 @@ ValueId norm(Graph& graph, const std::string& name, ValueId x);
 Graph residual_net(std::int64_t C);
 /// Branches of convolutions with bias and ReLU that are concatenated, dropout, flatten and a linear layer with ReLU.
 Graph fire_net(std::int64_t squeeze, std::int64_t expand);
+
+/// MobileNetV2's block: wider by a 1x1, a depthwise 3x3, narrower by a 1x1, and the shortcut; ReLUs with `ceiling`
+/// behind the first two. A stem before it and a head behind.
+Graph inverted_residual_net(std::int64_t C, double ceiling);
+
+/// "name: op" of each node.
+std::vector<std::string> nodes_of(const Graph& graph);
+bool has_node(const Graph& graph, const std::string& node);
+int count_of(const Graph& graph, std::string_view op);
 
 /// Random numbers that keep activations near 1: filters by their fan-in.
 StateDict scaled_leaves(const Graph& graph);

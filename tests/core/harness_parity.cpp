@@ -49,16 +49,16 @@ Case gemm_case(std::int64_t m, std::int64_t n, std::int64_t k, bool bias, bool t
           }};
 }
 
-Case batch_norm_case(Shape x, bool train, bool residual = false, bool relu = false) {
-  const std::string name = fmt::format("batch_norm_{} {}{}{}", train ? "train" : "eval", to_string(x),
-                                       residual ? " add" : "", relu ? " relu" : "");
+Case batch_norm_case(Shape x, bool train, bool residual = false, bool relu = false, double ceiling = 0) {
+  const std::string name = fmt::format("batch_norm_{} {}{}{}{}", train ? "train" : "eval", to_string(x),
+                                       residual ? " add" : "", relu ? " relu" : "", ceiling > 0 ? " ceiling" : "");
   const auto build = [=](Graph& graph) {
     const Shape channels = {x[-1]};
     const ValueId input = graph.input("x", x), weight = graph.parameter("scale", channels),
                   bias = graph.parameter("bias", channels), mean = graph.state("running_mean", channels),
                   var = graph.state("running_var", channels), added = residual ? graph.input("r", x) : ValueId{};
-    return train ? ops::batch_norm(graph, "layer", input, weight, bias, mean, var, 1e-5, 0.1, added, relu)
-                 : ops::batch_norm_eval(graph, "layer", input, weight, bias, mean, var, 1e-5, added, relu);
+    return train ? ops::batch_norm(graph, "layer", input, weight, bias, mean, var, 1e-5, 0.1, added, relu, ceiling)
+                 : ops::batch_norm_eval(graph, "layer", input, weight, bias, mean, var, 1e-5, added, relu, ceiling);
   };
   return {name, build, residual || relu};
 }
@@ -142,6 +142,7 @@ std::vector<Case> cases() {
       all.push_back(batch_norm_case(x, train, true, false));
       all.push_back(batch_norm_case(x, train, false, true));
       all.push_back(batch_norm_case(x, train, true, true));
+      all.push_back(batch_norm_case(x, train, true, true, 0.75));
     }
     all.push_back({"bias_add " + to_string(x), [x](Graph& graph) {
                      return ops::bias_add(graph, "layer", graph.input("x", x), graph.parameter("bias", {x[-1]}));

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "core/device.h"
 #include "core/passes.h"
 #include "kernels/error.h"
 #include "kernels/philox.h"
@@ -152,6 +153,17 @@ TEST_CASE("mobilenet_v2: depthwise filters, six times as wide inside, ReLU6 but 
   CHECK(convolutions == 52);
   CHECK(sums == 10);
   CHECK(ceilings == 35);
+  // Devices of kernels compute them along with a convolution, or in training with a batch norm.
+  for (const bool training : {false, true}) {
+    const Graph fused = make_device("simt")->prepare(model.graph({.batch = 2, .training = training}), {});
+    int fused_ceilings = 0;
+    for (const Node& node : fused.nodes()) {
+      CHECK(node.definition->name != "relu");
+      CHECK(node.definition->name != "relu_backward");
+      fused_ceilings += node.attributes.has("ceiling") && node.attributes.real("ceiling") == 6;
+    }
+    CHECK(fused_ceilings == (training ? 70 : 35));
+  }
   // torchvision's first numbers: the depthwise filter's fan_out is 144 3 3, the last layer's deviation 0.01.
   double sum = 0;
   const Tensor& filter = model.state().at("features.3.conv.1.0.weight");
