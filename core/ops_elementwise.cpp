@@ -24,7 +24,7 @@ std::vector<Value> infer_bias_add(const Node& node, std::span<const Value> input
 
 std::vector<Value> infer_bias_backward(const Node& node, std::span<const Value> inputs) {
   want_inputs(node, 1, 1);
-  return {made({inputs[0].shape[-1]}, DType::f32)};
+  return {made({inputs[0].shape[-1]}, inputs[0].dtype)};
 }
 
 std::vector<Value> infer_add(const Node& node, std::span<const Value> inputs) {

@@ -17,6 +17,13 @@ Graph with_gradients(const Graph& graph, std::string_view loss, const std::vecto
 /// gone.
 Graph for_inference(const Graph& graph, const std::vector<std::string>& outputs);
 
+/// The model in mixed precision, for devices of kernels (simt, cuda): activations and what a layer reads of its weights
+/// are bfloat16, sums float32. Inputs, parameters, states and marked outputs keep their type and their names: a weight
+/// is cast where it is read and its gradient cast back, so that the optimiser works on float32 alone (Micikevicius et
+/// al., "Mixed Precision Training", 2018). bfloat16 has float32's exponents: the loss needs no scaling. Losses, softmax
+/// and ops of one's own work in float32. To be done before with_gradients(), for a cast has its gradient.
+Graph in_bfloat16(const Graph& graph);
+
 /// Without nodes that no marked output (and no update of a state) needs.
 Graph without_dead_nodes(const Graph& graph);
 

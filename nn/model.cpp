@@ -51,6 +51,14 @@ Model::Forward Model::forward(const GraphOptions& options, bool training, StateD
   return result;
 }
 
+namespace {
+
+Graph in_type_of(const GraphOptions& options, Graph graph) {
+  return options.bfloat16 ? in_bfloat16(graph) : std::move(graph);
+}
+
+}  // namespace
+
 /// Marks the logits' loss and adds the gradients.
 Graph Model::with_loss(Graph graph, const GraphOptions& options) const {
   const Shape shares = {options.batch, static_cast<std::int64_t>(classes_.size())};
@@ -60,20 +68,20 @@ Graph Model::with_loss(Graph graph, const GraphOptions& options) const {
                     : options.soft_labels ? soft_cross_entropy_loss()
                                           : cross_entropy_loss();
   graph.mark_output(loss(graph, graph.find("logits"), labels), "loss");
-  return with_gradients(graph, "loss");
+  return with_gradients(in_type_of(options, std::move(graph)), "loss");
 }
 
 Graph Model::graph(const GraphOptions& options) const {
   Forward built = forward(options, options.training, nullptr);
   built.graph.mark_output(built.logits, "logits");
-  return options.training ? with_loss(std::move(built.graph), options) : std::move(built.graph);
+  return options.training ? with_loss(std::move(built.graph), options) : in_type_of(options, std::move(built.graph));
 }
 
 Graph Model::trunk_graph(const GraphOptions& options) const {
   Forward built = forward(options, false, nullptr);
   if (!built.head_input) fail(fmt::format("{} has no layer '{}', which should be its head", arch_, head_));
   built.graph.mark_output(built.head_input, "features");
-  return without_dead_nodes(built.graph);
+  return in_type_of(options, without_dead_nodes(built.graph));
 }
 
 Graph Model::head_graph(const GraphOptions& options) const {
@@ -108,7 +116,7 @@ Graph Model::head_graph(const GraphOptions& options) const {
   if (!counterpart.contains(built.logits))
     fail(fmt::format("{} cannot be cut at '{}': its logits do not depend on it", arch_, head_));
   head.mark_output(counterpart[built.logits], "logits");
-  return options.training ? with_loss(std::move(head), options) : head;
+  return options.training ? with_loss(std::move(head), options) : in_type_of(options, std::move(head));
 }
 
 bool Model::in_head(const std::string& name) const {

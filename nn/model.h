@@ -34,6 +34,7 @@ struct GraphOptions {
   Loss loss =
       nullptr;  ///< of a training graph; empty: cross_entropy_loss(), soft_cross_entropy_loss() with soft_labels
   bool soft_labels = false;
+  bool bfloat16 = false;  ///< activations and products, for devices of kernels; weights stay float32 (core/passes.h)
 };
 
 using Classes = std::vector<std::string>;
