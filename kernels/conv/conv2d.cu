@@ -96,8 +96,7 @@ constexpr Needs kGradientProduct = {.dtypes = kConvNeeds.dtypes, .takes = conv_h
 constexpr const char* kDirectIdea = "A thread an element of the result, its sum as the formula says.";
 constexpr const char* kGemmIdea =
     "The loops fetched each number anew for each use; as a matrix of patches the picture goes through a matrix "
-    "product's "
-    "tiles, which reuse it.";
+    "product's tiles, which reuse it.";
 
 constexpr const char* kTilesIdea =
     "The columns of hundreds of pictures went to memory and back; a tile of them that L2 holds is multiplied while it "
