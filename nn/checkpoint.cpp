@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-const char* const kLogHead = "epoch,train_loss,valid_loss,accuracy,seconds,images_per_second,lr,data_share\n";
+const char* const kLogHead = "epoch,train_loss,valid_loss,accuracy,seconds,images_per_second,lr,data_share,macro_f1\n";
 const std::string kState = "state.", kVelocity = "velocity.", kCallback = "callback.";
 
 /// JSON has no NaN: it is written as null.
@@ -29,12 +29,19 @@ double number(const Json& json) {
 
 Json to_json(const EpochResult& row) {
   return Json::array({row.epoch, row.train_loss, row.valid_loss, row.accuracy, row.seconds, row.images_per_second,
-                      row.lr, row.data_share});
+                      row.lr, row.data_share, row.macro_f1});
 }
 
 EpochResult row_from(const Json& json) {
-  return {json.at(0).get<int>(), number(json.at(1)), number(json.at(2)), number(json.at(3)),
-          number(json.at(4)),    number(json.at(5)), number(json.at(6)), number(json.at(7))};
+  return {json.at(0).get<int>(),
+          number(json.at(1)),
+          number(json.at(2)),
+          number(json.at(3)),
+          number(json.at(4)),
+          number(json.at(5)),
+          number(json.at(6)),
+          number(json.at(7)),
+          json.size() > 8 ? number(json.at(8)) : std::numeric_limits<double>::quiet_NaN()};
 }
 
 Json to_json(const Position& position) {
@@ -127,8 +134,9 @@ Checkpoint load_checkpoint(const fs::path& run) {
 void save_log(const fs::path& run, const std::vector<EpochResult>& rows) {
   std::string text = kLogHead;
   for (const EpochResult& row : rows)
-    text += fmt::format("{},{:.6g},{:.6g},{:.6g},{:.3f},{:.2f},{:.6g},{:.4f}\n", row.epoch, row.train_loss,
-                        row.valid_loss, row.accuracy, row.seconds, row.images_per_second, row.lr, row.data_share);
+    text += fmt::format("{},{:.6g},{:.6g},{:.6g},{:.3f},{:.2f},{:.6g},{:.4f},{:.6g}\n", row.epoch, row.train_loss,
+                        row.valid_loss, row.accuracy, row.seconds, row.images_per_second, row.lr, row.data_share,
+                        row.macro_f1);
   write_file_atomically(run / kLogFile, text);
 }
 
@@ -142,9 +150,9 @@ std::vector<EpochResult> load_log(const fs::path& run) {
     std::vector<double> numbers;
     std::istringstream fields(line);
     for (std::string field; std::getline(fields, field, ',');) numbers.push_back(std::strtod(field.c_str(), nullptr));
-    numbers.resize(8);
+    numbers.resize(9, std::numeric_limits<double>::quiet_NaN());
     rows.push_back({static_cast<int>(numbers[0]), numbers[1], numbers[2], numbers[3], numbers[4], numbers[5],
-                    numbers[6], numbers[7]});
+                    numbers[6], numbers[7], numbers[8]});
   }
   return rows;
 }

@@ -22,6 +22,7 @@ struct EpochResult {
   double train_loss = 0, valid_loss = 0, accuracy = 0, seconds = 0, images_per_second = 0;
   double lr = 0;          ///< of the epoch's last step
   double data_share = 0;  ///< part of the training's time that waited for data, 0 to 1
+  double macro_f1 = 0;    ///< of validation: the mean of the classes' F1 (nn/metrics.h); NaN in a row of an older Weft
 };
 
 /// Where training stands.

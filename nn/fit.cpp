@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/error.h"
+#include "nn/metrics.h"
 #include "nn/predictions.h"
 
 namespace weft {
@@ -260,6 +261,7 @@ EpochResult Fit::row_of_epoch(const Evaluation& evaluation) const {
   row.train_loss = p.loss_sum / static_cast<double>(std::max<std::int64_t>(p.pictures, 1));
   row.valid_loss = evaluation.loss;
   row.accuracy = evaluation.accuracy;
+  row.macro_f1 = macro_f_beta(evaluation.counts);
   row.seconds = p.seconds + seconds_since(epoch_start_);
   row.images_per_second = static_cast<double>(p.pictures) / std::max(p.training_seconds, 1e-9);
   row.lr = p.lr;

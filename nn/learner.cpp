@@ -55,6 +55,11 @@ Learner::State::State(Model model_, std::shared_ptr<const Dataset> train_, std::
   if (train && !train->augmented()) plain = train;
   check(model, train.get(), *valid, options);
   if (valid->multi_label()) options.targets.multi_label = true;
+  if (options.loss && positive_weights())
+    fail(
+        "with several labels a picture, class weights are part of the binary cross-entropy, and this learner has a "
+        "loss "
+        "of its own: weigh there");
   // What the first batch would refuse is refused before the work.
   targets_of({{0}}, static_cast<std::int64_t>(model.classes().size()), options.targets);
   const ItemShape shape = valid->shape();
@@ -122,7 +127,13 @@ GraphOptions Learner::State::graph_options(std::int64_t batch, bool training) co
   result.width = valid->shape().width;
   result.training = training;
   result.soft_labels = training && soft_labels();
-  result.loss = !options.loss && multi_label() ? binary_cross_entropy_loss() : options.loss;
+  result.loss = options.loss;
+  if (positive_weights()) {
+    result.shares_per_class = 2;
+    result.loss = weighted_binary_cross_entropy_loss();
+  } else if (!options.loss && multi_label()) {
+    result.loss = binary_cross_entropy_loss();
+  }
   result.fixed_batch_norm = options.fixed_batch_norm;
   if (options.freeze) {
     result.frozen = [this](const std::string& name) { return !model.in_head(name); };
@@ -157,91 +168,6 @@ void Learner::State::update_model() {
   model.set_state(trainer->store()->save());
   model_behind = false;
   evaluator_behind = true;
-}
-
-Executors& Learner::State::evaluator_for(std::int64_t batch) {
-  const bool shares = trainer && !options.freeze;
-  if (!shares) update_model();
-  if (!evaluator) {
-    Executors::Setup setup{.purpose = "evaluate",
-                           .graph = [this](std::int64_t n) { return model.graph(graph_options(n, false)); },
-                           .compile = compile_options(),
-                           .group_of = group_of()};
-    evaluator =
-        std::make_unique<Executors>(device, std::move(setup), plans, batch, shares ? trainer->store() : nullptr);
-    evaluator_behind = !shares;
-  }
-  if (evaluator_behind && !(shares && model_behind)) evaluator->store()->load(model.state());
-  evaluator_behind = false;
-  return *evaluator;
-}
-
-std::optional<Evaluation> Learner::State::score(Executors& executors, Batches& batches, std::int64_t batch,
-                                                const Dataset& data, bool keep, bool stoppable, std::int64_t epoch) {
-  const auto classes = static_cast<std::int64_t>(model.classes().size());
-  Scores scores(classes, multi_label(), options.threshold);
-  double own_loss = 0;
-  Fed fed;
-  batches.start(epoch, 0);
-  while (batches.next(fed)) {
-    if (stoppable && stop_requested()) return std::nullopt;
-    Executor& executor = executors.at(batch);
-    executor.set_input(batches.input(), fed.x);
-    executor.run();
-    const Tensor logits = executor.output("logits");
-    const std::span<const std::int32_t> labels = std::as_const(fed.labels).values<std::int32_t>();
-    const float* row = logits.values<float>().data();
-    std::vector<std::vector<int>> sets;  // of labels, with several a picture
-    for (std::int64_t i = 0; i < fed.count(); ++i, row += classes) {
-      const std::span<const float> of_picture(row, static_cast<std::size_t>(classes));
-      const auto at = static_cast<std::size_t>(i);
-      if (multi_label()) {
-        sets.push_back(data.labels(fed.indices[at]));
-        if (keep) {
-          scores.add(of_picture, sets.back(), data.name(fed.indices[at]));
-        } else {
-          scores.add(of_picture, sets.back());
-        }
-      } else if (keep) {
-        scores.add(of_picture, labels[at], data.name(fed.indices[at]));
-      } else {
-        scores.add(of_picture, labels[at]);
-      }
-    }
-    if (!options.loss) continue;
-    if (!loss) {
-      const auto graph = [this, classes, soft = soft_labels()](std::int64_t n) {
-        Graph result;
-        const ValueId x = result.input("logits", {n, classes});
-        const ValueId labels = soft ? result.input("labels", {n, classes}) : result.input("labels", {n}, DType::i32);
-        result.mark_output(options.loss(result, x, labels), "loss");
-        return result;
-      };
-      loss = std::make_unique<Executors>(
-          device, Executors::Setup{.purpose = "loss", .graph = graph, .compile = compile_options(), .group_of = {}},
-          plans, fed.count());
-    }
-    Executor& judge = loss->at(fed.count());
-    const std::span<const float> kept(logits.values<float>().data(), static_cast<std::size_t>(fed.count() * classes));
-    judge.set_input("logits", Tensor::from<float>({fed.count(), classes}, kept));
-    if (soft_labels()) {  // as in training, but plain: neither smoothed nor weighed nor mixed
-      if (!multi_label())
-        for (const std::int32_t label : labels) sets.push_back({label});
-      judge.set_input("labels", targets_of(sets, classes, {.multi_label = multi_label()}));
-    } else {
-      judge.set_input("labels", fed.labels);
-    }
-    judge.run();
-    own_loss += judge.output("loss").values<float>()[0] * static_cast<double>(fed.count());
-  }
-  return scores.result(options.loss ? &own_loss : nullptr);
-}
-
-Evaluation Learner::State::evaluate(const Dataset& data, bool keep, std::int64_t epoch) {
-  if (data.shape() != valid->shape()) fail("these pictures are of another size than the model was prepared for");
-  const BatchesOptions sizes = batches_options(data.size(), false);
-  PictureBatches batches(borrowed(data), sizes);
-  return *score(evaluator_for(sizes.batch), batches, sizes.batch, data, keep, false, epoch);
 }
 
 RunConfig Learner::State::run_config() const {
@@ -288,68 +214,6 @@ Learner::Learner(Model model, const LabelledData& data, LearnerOptions options)
 Learner::~Learner() = default;
 Learner::Learner(Learner&&) noexcept = default;
 Learner& Learner::operator=(Learner&&) noexcept = default;
-
-Evaluation Learner::evaluate(const Dataset& data) {
-  return state_->evaluate(data, true);
-}
-
-Evaluation Learner::validate() {
-  return state_->evaluate(*state_->valid, true);
-}
-
-namespace {
-
-void forget_labels(std::vector<Prediction>& predictions) {
-  for (Prediction& prediction : predictions) {
-    prediction.label = -1;
-    prediction.labels.clear();
-  }
-}
-
-}  // namespace
-
-Evaluation Learner::evaluate(const Dataset& data, const Dataset& augmented, int versions) {
-  if (versions < 1) return evaluate(data);
-  if (augmented.size() != data.size()) fail("the augmented pictures are not those to evaluate: their number differs");
-  struct Sum {
-    std::vector<double> probabilities;
-    double weight = 0;
-  };
-  std::map<std::string, Sum> sums;
-  const auto add = [&sums](const std::vector<Prediction>& predictions, double weight) {
-    for (const Prediction& prediction : predictions) {
-      Sum& sum = sums[prediction.path];
-      sum.probabilities.resize(prediction.probabilities.size());
-      for (std::size_t c = 0; c < sum.probabilities.size(); ++c)
-        sum.probabilities[c] += weight * prediction.probabilities[c];
-      sum.weight += weight;
-    }
-  };
-  std::vector<Prediction> plain = evaluate(data).predictions;
-  add(plain, (versions + 3) / 4);
-  for (int version = 0; version < versions; ++version) add(state_->evaluate(augmented, true, version).predictions, 1);
-  Scores scores(static_cast<std::int64_t>(state_->model.classes().size()), state_->multi_label(),
-                state_->options.threshold);
-  for (Prediction& prediction : plain) {
-    const Sum& sum = sums[prediction.path];
-    for (std::size_t c = 0; c < sum.probabilities.size(); ++c)
-      prediction.probabilities[c] = static_cast<float>(sum.probabilities[c] / sum.weight);
-    scores.add(std::move(prediction));
-  }
-  return scores.result();
-}
-
-std::vector<Prediction> Learner::predict(const Dataset& data, const Dataset& augmented, int versions) {
-  std::vector<Prediction> predictions = evaluate(data, augmented, versions).predictions;
-  forget_labels(predictions);
-  return predictions;
-}
-
-std::vector<Prediction> Learner::predict(const Dataset& data) {
-  std::vector<Prediction> predictions = state_->evaluate(data, true).predictions;
-  forget_labels(predictions);
-  return predictions;
-}
 
 Learner& Learner::freeze() {
   state_->set_freezing(true, "");

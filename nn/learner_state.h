@@ -1,5 +1,6 @@
 #pragma once
-// Inside nn/: what a Learner holds, shared by its two halves: using a model (learner.cpp) and training it (fit.cpp).
+// Inside nn/: what a Learner holds, shared by its parts: setting it up (learner.cpp), using a model (evaluate.cpp) and
+// training it (fit.cpp).
 
 #include <memory>
 #include <optional>
@@ -52,6 +53,8 @@ struct Learner::State {
   bool multi_label() const { return options.targets.multi_label; }
   /// Whether training is given shares of each class rather than labels.
   bool soft_labels() const;
+  /// Whether, of pictures with several labels each, a label that is there weighs otherwise than one that is not.
+  bool positive_weights() const { return multi_label() && !options.targets.class_weights.empty(); }
   /// A training batch's "labels" as the graph takes them. With mixup, what is blended is `fed` itself.
   Tensor training_labels(Fed& fed, std::int64_t epoch);
   GraphOptions graph_options(std::int64_t batch, bool training) const;
@@ -64,6 +67,8 @@ struct Learner::State {
   void update_model();
   /// The whole model's evaluator for batches of this size, with the numbers of now.
   Executors& evaluator_for(std::int64_t batch);
+  void count(Scores& scores, const Fed& fed, const Tensor& logits, const Dataset& data, bool keep) const;
+  double own_loss(const Fed& fed, const Tensor& logits, const Dataset& data);
   /// Runs over all batches of `data`. Nothing where `stoppable` and stop was requested. `keep`: predictions too.
   std::optional<Evaluation> score(Executors& executors, Batches& batches, std::int64_t batch, const Dataset& data,
                                   bool keep, bool stoppable, std::int64_t epoch = 0);

@@ -22,6 +22,16 @@ Loss binary_cross_entropy_loss() {
   };
 }
 
+Loss weighted_binary_cross_entropy_loss() {
+  return [](Graph& graph, ValueId logits, ValueId pairs) {
+    const std::int64_t answers = graph.value(logits).shape.elements();
+    const ValueId is = ops::reshape(graph, "loss.is", logits, {answers, 1});
+    const ValueId is_not = ops::fill(graph, "loss.is_not", {answers, 1}, 0);
+    return ops::cross_entropy_soft(graph, "loss", ops::concat(graph, "loss.pairs", {is_not, is}),
+                                   ops::reshape(graph, "loss.shares", pairs, {answers, 2}));
+  };
+}
+
 namespace {
 
 void check(const TargetOptions& options, std::int64_t classes) {
@@ -29,7 +39,6 @@ void check(const TargetOptions& options, std::int64_t classes) {
     fail(fmt::format("label smoothing lies between 0 and 1, not {}", options.label_smoothing));
   const auto& weights = options.class_weights;
   if (weights.empty()) return;
-  if (options.multi_label) fail("class weights are for pictures of one class each, and these may have several labels");
   if (static_cast<std::int64_t>(weights.size()) != classes)
     fail(fmt::format("{} class weights for {} classes", weights.size(), classes));
   for (const float weight : weights)
@@ -62,22 +71,33 @@ Tensor targets_of(const std::vector<std::vector<int>>& labels, std::int64_t clas
   }
   const double smoothing = options.label_smoothing;
   const double spread = smoothing / (options.multi_label ? 2.0 : static_cast<double>(classes));
-  const double scale = mixture || options.multi_label ? 1 : static_cast<double>(N) / total_weight;
-  Tensor targets({static_cast<std::int64_t>(N), classes});
+  for (double& share : shares) share = (1 - smoothing) * share + spread;
+  const bool pairs = options.multi_label && !options.class_weights.empty();
+  Tensor targets({static_cast<std::int64_t>(N), pairs ? 2 * classes : classes});
   float* to = targets.values<float>().data();
-  for (std::size_t i = 0; i < shares.size(); ++i)
-    to[i] = static_cast<float>(((1 - smoothing) * shares[i] + spread) * weight(i % C) * scale);
+  if (pairs) {
+    for (std::size_t i = 0; i < shares.size(); ++i) {
+      to[2 * i] = static_cast<float>(1 - shares[i]);
+      to[2 * i + 1] = static_cast<float>(weight(i % C) * shares[i]);
+    }
+    return targets;
+  }
+  const double scale = mixture || options.multi_label ? 1 : static_cast<double>(N) / total_weight;
+  for (std::size_t i = 0; i < shares.size(); ++i) to[i] = static_cast<float>(shares[i] * weight(i % C) * scale);
   return targets;
 }
 
 std::vector<float> balanced_weights(const Dataset& data, std::int64_t classes) {
   std::vector<std::int64_t> counts(static_cast<std::size_t>(classes), 0);
-  for (std::int64_t i = 0; i < data.size(); ++i) ++counts.at(static_cast<std::size_t>(data.label(i)));
+  for (std::int64_t i = 0; i < data.size(); ++i)
+    for (const int label : data.labels(i)) ++counts.at(static_cast<std::size_t>(label));
   std::vector<float> weights;
-  for (const std::int64_t count : counts)
-    weights.push_back(count == 0 ? 1.0f
-                                 : static_cast<float>(static_cast<double>(data.size()) /
-                                                      (static_cast<double>(classes) * static_cast<double>(count))));
+  for (const std::int64_t with : counts) {
+    const double without = static_cast<double>(data.size() - with);
+    const double share = static_cast<double>(data.size()) / static_cast<double>(classes);
+    const double wanted = data.multi_label() ? without : share;
+    weights.push_back(with > 0 && wanted > 0 ? static_cast<float>(wanted / static_cast<double>(with)) : 1.0f);
+  }
   return weights;
 }
 

@@ -6,15 +6,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <sstream>
 #include <utility>
 
-#include "core/chart.h"
 #include "core/files.h"
 #include "kernels/error.h"
 #include "nn/fit.h"
 
 namespace weft {
 namespace {
+
+const char* const kFile = "lr_find.csv";
+const std::string kHead = "step,lr,loss,smoothed_loss";
 
 /// Puts aside what training changes of a learner, and puts it back at the end, also of an exception: parameters,
 /// running statistics and velocities lie in the trainer's store; of random streams there are only counters, in the
@@ -123,45 +127,84 @@ LrFindResult Learner::lr_find(const LrFindOptions& options) {
   return Fit(*state_, {options.sweep.highest}, 1, {}).sweep(options);
 }
 
+Chart lr_find_chart(const std::vector<LrPoint>& points) {
+  Chart chart{
+      .title = "Loss by learning rate", .x_label = "learning rate", .y_label = "loss", .series = {}, .log_x = true};
+  chart.series = {{.name = "of the batch", .points = {}, .mark = Mark::points}, {.name = "smoothed", .points = {}}};
+  if (points.empty()) return chart;
+  // Single batches soar before the smoothed loss does, and would press it flat: those are in the table alone.
+  constexpr double kHeadroom = 1.5;
+  const auto [low, high] = std::minmax_element(points.begin(), points.end(),
+                                               [](const LrPoint& a, const LrPoint& b) { return a.smooth < b.smooth; });
+  for (const LrPoint& p : points) {
+    if (p.loss <= kHeadroom * high->smooth) chart.series[0].points.emplace_back(p.lr, p.loss);
+    chart.series[1].points.emplace_back(p.lr, p.smooth);
+  }
+  const LrSuggestions suggestions = suggest(points);
+  const std::vector<NamedRate> rates = listed(suggestions);
+  for (std::size_t i = 0; i < rates.size(); ++i) {
+    const double lr = rates[i].lr;
+    Series series{.name = fmt::format("{}: {:.2g}", rates[i].name, lr), .points = {}};
+    if (i == 0 && suggestions.proposed) {  // it comes first
+      series.points = {{lr, low->smooth}, {lr, high->smooth}};
+    } else {
+      series.points = {{lr, loss_at(points, lr)}};
+      series.mark = Mark::points;
+    }
+    chart.series.push_back(std::move(series));
+  }
+  return chart;
+}
+
 std::vector<std::filesystem::path> save_lr_find(const std::filesystem::path& run, const LrFindResult& result) {
   std::filesystem::create_directories(run);
-  std::string csv = "step,lr,loss,smoothed_loss\n";
+  std::string csv = kHead + "\n";
   for (std::size_t i = 0; i < result.points.size(); ++i) {
     const LrPoint& p = result.points[i];
-    csv += fmt::format("{},{:.6g},{:.6g},{:.6g}\n", i, p.lr, p.loss, p.smooth);
+    // To the last digit: who reads them back comes to the same suggestions.
+    csv += fmt::format("{},{},{},{}\n", i, p.lr, p.loss, p.smooth);
   }
-  std::vector<std::filesystem::path> files = {run / "lr_find.csv"};
+  std::vector<std::filesystem::path> files = {run / kFile};
   write_file_atomically(files.back(), csv);
   if (!can_draw() || result.points.empty()) return files;
 
-  Chart loss{
-      .title = "Loss by learning rate", .x_label = "learning rate", .y_label = "loss", .series = {}, .log_x = true};
   Chart rate{
       .title = "Learning rate by mini-batch", .x_label = "mini-batch", .y_label = "learning rate", .series = {{}}};
   rate.log_y = true;
-  loss.series = {{.name = "of the batch", .points = {}, .mark = Mark::points}, {.name = "smoothed", .points = {}}};
-  // Single batches soar before the smoothed loss does, and would press it flat: those are in the table alone.
-  constexpr double kHeadroom = 1.5;
-  const auto highest = std::max_element(result.points.begin(), result.points.end(),
-                                        [](const LrPoint& a, const LrPoint& b) { return a.smooth < b.smooth; });
-  for (std::size_t i = 0; i < result.points.size(); ++i) {
-    const LrPoint& p = result.points[i];
-    if (p.loss <= kHeadroom * highest->smooth) loss.series[0].points.emplace_back(p.lr, p.loss);
-    loss.series[1].points.emplace_back(p.lr, p.smooth);
-    rate.series[0].points.emplace_back(static_cast<double>(i), p.lr);
-  }
-  const LrSuggestions& s = result.suggestions;
-  for (const auto& [name, lr] :
-       {std::pair{"valley", s.valley}, {"steepest", s.steepest}, {"minimum / 10", s.minimum_over_10}})
-    if (lr)
-      loss.series.push_back({.name = fmt::format("{}: {:.2g}", name, *lr),
-                             .points = {{*lr, loss_at(result.points, *lr)}},
-                             .mark = Mark::points});
-  for (const auto& [chart, stem] : {std::pair{&loss, "lr_find"}, {&rate, "lr_find_rate"}}) {
-    const auto drawn = draw_both(*chart, run / stem);
+  for (std::size_t i = 0; i < result.points.size(); ++i)
+    rate.series[0].points.emplace_back(static_cast<double>(i), result.points[i].lr);
+  for (const auto& [chart, stem] :
+       {std::pair{lr_find_chart(result.points), "lr_find"}, {std::move(rate), "lr_find_rate"}}) {
+    const auto drawn = draw_both(chart, run / stem);
     files.insert(files.end(), drawn.begin(), drawn.end());
   }
   return files;
+}
+
+std::vector<LrPoint> load_lr_find(const std::filesystem::path& run) {
+  std::vector<LrPoint> points;
+  const std::filesystem::path path = run / kFile;
+  if (!std::filesystem::exists(path)) return points;
+  std::istringstream text(read_file(path));
+  std::string line;
+  std::getline(text, line);
+  if (line != kHead)
+    fail(fmt::format("{}: not a table of lr-find: its first line is not \"{}\"", path.string(), kHead));
+  for (int number = 2; std::getline(text, line); ++number) {
+    std::istringstream fields(line);
+    std::vector<double> numbers;
+    bool understood = true;
+    for (std::string field; std::getline(fields, field, ',');) {
+      char* end = nullptr;
+      numbers.push_back(std::strtod(field.c_str(), &end));
+      understood = understood && !field.empty() && *end == '\0' && std::isfinite(numbers.back());
+    }
+    if (!understood || numbers.size() != 4)
+      fail(fmt::format("{}, line {}: \"{}\" is not four numbers; run lr-find again, or remove the file", path.string(),
+                       number, line));
+    points.push_back({.lr = numbers[1], .loss = numbers[2], .smooth = numbers[3]});
+  }
+  return points;
 }
 
 }  // namespace weft

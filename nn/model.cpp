@@ -61,7 +61,7 @@ Graph in_type_of(const GraphOptions& options, Graph graph) {
 
 /// Marks the logits' loss and adds the gradients.
 Graph Model::with_loss(Graph graph, const GraphOptions& options) const {
-  const Shape shares = {options.batch, static_cast<std::int64_t>(classes_.size())};
+  const Shape shares = {options.batch, options.shares_per_class * static_cast<std::int64_t>(classes_.size())};
   const ValueId labels =
       options.soft_labels ? graph.input("labels", shares) : graph.input("labels", {options.batch}, DType::i32);
   const Loss loss = options.loss          ? options.loss

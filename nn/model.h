@@ -35,6 +35,9 @@ struct GraphOptions {
       nullptr;  ///< of a training graph; empty: cross_entropy_loss(), soft_cross_entropy_loss() with soft_labels
   bool soft_labels = false;
   bool bfloat16 = false;  ///< activations and products, for devices of kernels; weights stay float32 (core/passes.h)
+  /// Columns of soft labels for each class: (N, shares_per_class * classes). Two for a loss that is told of what is
+  /// there and of what is not apart (weighted_binary_cross_entropy_loss(), nn/losses.h).
+  std::int64_t shares_per_class = 1;
 };
 
 using Classes = std::vector<std::string>;

@@ -106,8 +106,8 @@ RunConfig load_run_config(const fs::path& run) {
     const bool stopped = fs::exists(run / kCheckpointFile);
     fail(fmt::format("{}: {}", run.string(),
                      stopped           ? "its training is not finished: go on with `train --out RUN --resume`"
-                     : fs::exists(run) ? "no config.json here: is this a folder that `train` wrote?"
-                                       : "no such folder"));
+                     : fs::exists(run) ? "no config.json here: give the folder that `train --out RUN` wrote"
+                                       : "no such folder: give the one that `train --out RUN` wrote"));
   }
   return run_config_from_json(read_file(path), path.string());
 }
@@ -125,7 +125,8 @@ RunConfig load_run_config_to_resume(const fs::path& run) {
 
 Model load_run_model(const fs::path& run, const RunConfig& config) {
   const fs::path path = run / kModel;
-  if (!fs::exists(path)) fail(fmt::format("{}: no {} here", run.string(), kModel));
+  if (!fs::exists(path))
+    fail(fmt::format("{}: no {} here: bring it back, or train again with `train --out RUN`", run.string(), kModel));
   Model model = make_model(config.arch, config.classes, static_cast<std::int64_t>(config.mean.size()));
   model.set_size(config.size, config.size).load(path);
   if (!model.notes().empty()) fail(fmt::format("{}: {}", path.string(), model.notes().front()));

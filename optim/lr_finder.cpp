@@ -73,8 +73,23 @@ LrSuggestions suggest(std::span<const LrPoint> points) {
   const std::size_t first = points.size() / 10, last = 5;
   if (points.size() < first + last + kFewest) return {};
   points = points.subspan(first, points.size() - first - last);
-  const auto minimum = std::min_element(points.begin(), points.end(), by_smooth_loss);
-  return {.steepest = steepest(points), .valley = valley(points), .minimum_over_10 = minimum->lr / 10};
+  const double low = steepest(points);
+  const double high = std::min_element(points.begin(), points.end(), by_smooth_loss)->lr / 10;
+  LrSuggestions suggestions{.steepest = low, .valley = valley(points), .minimum_over_10 = high, .proposed = {}};
+  if (low < high) suggestions.proposed = std::sqrt(low * high);
+  return suggestions;
+}
+
+std::vector<NamedRate> listed(const LrSuggestions& suggestions) {
+  std::vector<NamedRate> rates;
+  const auto add = [&rates](const char* name, const std::optional<double>& lr, const char* what) {
+    if (lr) rates.push_back({name, *lr, what});
+  };
+  add("proposed", suggestions.proposed, "halfway from steepest to minimum / 10: a good --lr");
+  add("valley", suggestions.valley, "middle of the longest way down: cautious");
+  add("steepest", suggestions.steepest, "where the loss falls fastest");
+  add("minimum / 10", suggestions.minimum_over_10, "a tenth of where it is lowest");
+  return rates;
 }
 
 }  // namespace weft

@@ -1,7 +1,7 @@
 #pragma once
 // The learning-rate range test (Smith, "Cyclical Learning Rates for Training Neural Networks", 2015, section 3.3), but
 // for the training itself: which rates to try, how the loss is smoothed, when it has diverged, and which rate the curve
-// suggests. Smoothing, divergence and the three suggestions are fastai's (callback/schedule.py, LRFinder).
+// suggests. Smoothing, divergence and the first three suggestions are fastai's (callback/schedule.py, LRFinder).
 
 #include <cstdint>
 #include <optional>
@@ -52,7 +52,23 @@ struct LrSuggestions {
   std::optional<double> valley;
   /// A tenth of the rate with the lowest smoothed loss: beyond that it is about to diverge.
   std::optional<double> minimum_over_10;
+  /// The one to take: sqrt(steepest * minimum_over_10), halfway between the two on a logarithmic axis. A rule of this
+  /// project, in no paper and not fastai's, chosen by looking at the curves of two data sets, the drawn cats and dogs
+  /// and photos of pets: there `steepest` was the low end of what trains well and `minimum_over_10` the high end, and
+  /// each moved with the order of the batches, their mean far less. None where the steepest place is not below the
+  /// other, which is what a loss that does not clearly fall looks like.
+  std::optional<double> proposed;
 };
+
+/// One of them, for a table or a plot.
+struct NamedRate {
+  const char* name;
+  double lr;
+  const char* what;  ///< in a few words
+};
+
+/// Those that there are, the proposal first.
+std::vector<NamedRate> listed(const LrSuggestions& suggestions);
 
 /// Of a sweep's points. The first tenth of them, where nothing moves yet, and the last five, where it breaks down, are
 /// left out; with fewer than 10 left there are no suggestions.

@@ -8,7 +8,7 @@
 
 namespace weft {
 
-/// One number of an epoch's row: "valid_loss", where less is better, or "accuracy", where more is.
+/// One number of an epoch's row: "valid_loss", where less is better, or "accuracy" or "macro_f1", where more is.
 class Monitor {
  public:
   /// Throws UsageError naming the choices for any other.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "nn/callbacks/clip.h"
 #include "nn/callbacks/early_stop.h"
 #include "nn/callbacks/ema.h"
+#include "nn/callbacks/monitor.h"
 #include "tests/nn/harness.h"
 
 using namespace weft;
@@ -176,7 +178,18 @@ TEST_CASE("the best epoch's weights are left, though later ones are worse") {
     CHECK(learn.validate().loss == doctest::Approx(least->valid_loss).epsilon(1e-4));
     CHECK(rows.back().valid_loss > 1.1 * least->valid_loss);
   }
-  CHECK_THROWS_WITH_AS(KeepBest("f1"), doctest::Contains("accuracy"), UsageError);
+  CHECK_THROWS_WITH_AS(KeepBest("f1"), doctest::Contains("accuracy, macro_f1"), UsageError);
+}
+
+TEST_CASE("a better epoch is told by any number of its row, and a number that is none is never better") {
+  const EpochResult row{.valid_loss = 0.25, .accuracy = 0.5, .macro_f1 = 0.75};
+  CHECK(Monitor("valid_loss").value(row) == 0.25);
+  CHECK(Monitor("accuracy").value(row) == 0.5);
+  CHECK(Monitor("macro_f1").value(row) == 0.75);
+  CHECK(Monitor("valid_loss").better(0.25, 0.5));
+  CHECK(Monitor("macro_f1").better(0.5, 0.25));
+  CHECK_FALSE(Monitor("macro_f1").better(0.25, 0.5));
+  CHECK_FALSE(Monitor("macro_f1").better(std::numeric_limits<double>::quiet_NaN(), 0.5));
 }
 
 TEST_CASE("training that does not get better stops, says so, and is a finished run") {

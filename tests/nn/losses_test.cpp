@@ -114,17 +114,21 @@ class Labelled : public Stripes {
 
 TEST_CASE("losses and gradients are torch's, on every device") {
   const std::vector<LossCase> all = cases();
-  REQUIRE(all.size() == 8);
+  REQUIRE(all.size() == 10);
   for (const std::string& device_name : tests::devices()) {
     CAPTURE(device_name);
     for (const LossCase& one : all) {
       CAPTURE(one.kind);
       CAPTURE(one.options.label_smoothing);
-      const bool mixed = one.kind == "mixture";
+      const bool mixed = one.kind == "mixture", several = one.options.multi_label;
+      const bool weighed = !one.options.class_weights.empty();
+      CAPTURE(weighed);
       const Tensor targets = targets_of(one.labels, one.c, one.options, mixed ? &one.mixture : nullptr);
       Graph graph;
-      const ValueId logits = graph.parameter("logits", {one.n, one.c}), shares = graph.input("labels", {one.n, one.c});
-      const Loss loss = one.options.multi_label ? binary_cross_entropy_loss() : soft_cross_entropy_loss();
+      const ValueId logits = graph.parameter("logits", {one.n, one.c}), shares = graph.input("labels", targets.shape());
+      const Loss loss = !several  ? soft_cross_entropy_loss()
+                        : weighed ? weighted_binary_cross_entropy_loss()
+                                  : binary_cross_entropy_loss();
       graph.mark_output(loss(graph, logits, shares), "loss");
       Executor executor(make_device(device_name), with_gradients(std::move(graph), "loss"), {});
       executor.store()->load({{"logits", Tensor::from<float>({one.n, one.c}, one.logits)}});
@@ -144,9 +148,29 @@ TEST_CASE("targets refuse what makes no sense") {
   CHECK(error_of([] { targets_of({{0}}, 2, {.label_smoothing = 1}); }).find("between 0 and 1") != std::string::npos);
   CHECK(error_of([] { targets_of({{0}}, 2, {.class_weights = {1}}); }) == "1 class weights for 2 classes");
   CHECK(error_of([] { targets_of({{0}}, 2, {.class_weights = {1, 0}}); }) == "a class weight is above 0, not 0");
-  CHECK(error_of([] {
-          targets_of({{0}}, 2, {.class_weights = {1, 1}, .multi_label = true});
-        }).find("one class each") != std::string::npos);
+}
+
+TEST_CASE("weights of several labels a picture are pairs: what is not there, and what is, by its weight") {
+  const Tensor pairs = targets_of({{1}, {}}, 2, {.class_weights = {4, 3}, .multi_label = true});
+  CHECK(pairs.shape() == Shape{2, 4});
+  const std::vector<float> expected = {1, 0, 0, 3, 1, 0, 1, 0},
+                           got(pairs.values<float>().begin(), pairs.values<float>().end());
+  CHECK(got == expected);
+  // In double precision, far from where single precision would show anything but the formula.
+  const double x[] = {0.7, -1.3, 2.1, 0.2};
+  double sum = 0;
+  for (int i = 0; i < 4; ++i) {
+    const double s = 1 / (1 + std::exp(-x[i]));
+    sum -= expected[2 * i] * std::log(1 - s) + expected[2 * i + 1] * std::log(s);
+  }
+  Graph graph;
+  const ValueId logits = graph.input("logits", {2, 2}), labels = graph.input("labels", {2, 4});
+  graph.mark_output(weighted_binary_cross_entropy_loss()(graph, logits, labels), "loss");
+  Executor executor(make_device("simt"), std::move(graph), {});
+  executor.set_input("logits", Tensor::from<float>({2, 2}, std::vector<float>{0.7f, -1.3f, 2.1f, 0.2f}));
+  executor.set_input("labels", pairs);
+  executor.run();
+  CHECK(executor.output("loss").values<float>()[0] == doctest::Approx(sum / 4).epsilon(1e-6));
 }
 
 TEST_CASE("a learner refuses targets that make no sense before it computes anything") {
@@ -164,6 +188,9 @@ TEST_CASE("class weights: balanced makes each class weigh the same, and a list i
   CHECK(parse_class_weights("", data, 2).empty());
   CHECK(parse_class_weights("1,2.5", data, 2) == std::vector<float>{1, 2.5f});
   CHECK(parse_class_weights("balanced", data, 2) == balanced_weights(data, 2));
+  // Labels of 8 pictures: the first in 6 of them, the second in 2, the third in none.
+  const Labelled several(8, 1);
+  CHECK(balanced_weights(several, 3) == std::vector<float>{2.0f / 6, 6.0f / 2, 1});
   for (const char* wrong : {"1,x", "1,", "1,-2", "1,2,3", "nan,1"}) {
     CAPTURE(wrong);
     CHECK(error_of([&] { parse_class_weights(wrong, data, 2); }).find("--class-weights") == 0);
@@ -257,6 +284,38 @@ TEST_CASE("several labels a picture: trained, evaluated, kept in RUN, and used f
           Learner(tests::small_model(5), std::make_shared<Labelled>(8, 1), std::make_shared<Stripes>(8, 2),
                   options_for("cpu"));
         }).find("several labels") != std::string::npos);
+}
+
+TEST_CASE(
+    "several labels a picture, weighed: a label that weighs more is said sooner, and weights of 1 change nothing") {
+  for (const std::string& device : tests::devices()) {
+    CAPTURE(device);
+    const auto trained = [&](std::vector<float> weights, bool freeze) {
+      LearnerOptions options = options_for(device);
+      options.targets.class_weights = std::move(weights);
+      options.freeze = freeze;
+      Learner learn(tests::small_model(5), std::make_shared<Labelled>(40, 1), std::make_shared<Labelled>(16, 2),
+                    options);
+      const double loss = learn.fit(0.02, 1).back().train_loss;
+      double said = 0;  // of the second label, which is seldom there
+      for (const Prediction& one : learn.validate().predictions) said += one.probabilities[1];
+      return std::pair(loss, said);
+    };
+    for (const bool freeze : {false, true}) {
+      CAPTURE(freeze);
+      const auto [plain_loss, plain] = trained({}, freeze);
+      const auto [same_loss, same] = trained({1, 1}, freeze);
+      CHECK(same_loss == doctest::Approx(plain_loss).epsilon(1e-4));
+      CHECK(same == doctest::Approx(plain).epsilon(1e-3));
+      CHECK(trained({1, 8}, freeze).second > plain + 0.5);
+    }
+  }
+  LearnerOptions options = options_for("cpu");
+  options.targets.class_weights = {1, 2};
+  options.loss = binary_cross_entropy_loss();
+  CHECK(error_of([&] {
+          Learner(tests::small_model(5), std::make_shared<Labelled>(8, 1), std::make_shared<Labelled>(8, 2), options);
+        }).find("a loss of its own: weigh there") != std::string::npos);
 }
 
 TEST_CASE("a loss of one's own is given shares where they are asked for") {

@@ -4,6 +4,10 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
+#include <string>
+
+#include "core/files.h"
 #include "kernels/error.h"
 #include "tests/nn/harness.h"
 
@@ -68,13 +72,68 @@ TEST_CASE("lr_find: stopped, or ended by an exception, it has changed nothing") 
   CHECK(same_bits(searched.model().state(), before));
 }
 
-TEST_CASE("lr_find: what is written of it") {
+namespace {
+
+/// A fall from 2 to 1 around 1e-3, then up.
+LrFindResult searched() {
+  LrCurve curve;
+  for (int step = 0; step < 60; ++step) {
+    const double lr = lr_at({.lowest = 1e-5, .highest = 1, .steps = 60}, step), x = std::log10(lr);
+    if (!curve.add(lr, 2 - 1 / (1 + std::exp(-5 * (x + 3))) + (x > -1 ? 9 * (x + 1) : 0))) break;
+  }
+  return {.points = curve.points(), .suggestions = suggest(curve.points())};
+}
+
+}  // namespace
+
+TEST_CASE("lr_find: what is written of it, and read again to the bit") {
   const TemporaryFolder folder;
-  LrFindResult result;
-  for (int step = 0; step < 30; ++step) result.points.push_back({0.001 * (step + 1), 2 - 0.05 * step, 2 - 0.05 * step});
-  result.suggestions = suggest(result.points);
+  const LrFindResult result = searched();
+  REQUIRE(result.suggestions.proposed);
   const auto files = save_lr_find(folder / "run", result);
   REQUIRE_FALSE(files.empty());
   CHECK(files.front() == folder / "run/lr_find.csv");
   for (const auto& file : files) CHECK(std::filesystem::file_size(file) > 100);
+  if (can_draw()) {
+    REQUIRE(files.size() == 5);
+    const std::string svg = read_file(folder / "run/lr_find.svg");
+    for (const char* name : {"proposed: ", "valley: ", "steepest: ", "minimum / 10: "})
+      CHECK_MESSAGE(svg.find(name) != std::string::npos, name);
+  }
+
+  CHECK(load_lr_find(folder / "nowhere").empty());
+  const std::vector<LrPoint> again = load_lr_find(folder / "run");
+  REQUIRE(again.size() == result.points.size());
+  for (std::size_t i = 0; i < again.size(); ++i) {
+    CHECK(again[i].lr == result.points[i].lr);
+    CHECK(again[i].loss == result.points[i].loss);
+    CHECK(again[i].smooth == result.points[i].smooth);
+  }
+  CHECK(suggest(again).proposed == result.suggestions.proposed);
+
+  for (const char* wrong : {"0,1e-3,2", "0,1e-3,2,2,2", "0,x,2,2", "0,1e-3,,2", "0,1e-3,nan,2"}) {
+    CAPTURE(wrong);
+    write_file_atomically(folder / "run/lr_find.csv", std::string("step,lr,loss,smoothed_loss\n") + wrong + "\n");
+    CHECK_THROWS_WITH_AS(load_lr_find(folder / "run"), doctest::Contains("lr_find.csv, line 2"), Error);
+  }
+  write_file_atomically(folder / "run/lr_find.csv", "rate\n");
+  CHECK_THROWS_WITH_AS(load_lr_find(folder / "run"), doctest::Contains("not a table of lr-find"), Error);
+}
+
+TEST_CASE("lr_find: the proposal crosses its chart as a line, the other suggestions are points of the curve") {
+  const LrFindResult result = searched();
+  const Chart chart = lr_find_chart(result.points);
+  REQUIRE(chart.series.size() == 6);
+  CHECK(chart.log_x);
+  const Series& proposal = chart.series[2];
+  CHECK(proposal.name.starts_with("proposed: "));
+  CHECK(proposal.mark == Mark::line);
+  REQUIRE(proposal.points.size() == 2);
+  for (const auto& [lr, loss] : proposal.points) CHECK(lr == *result.suggestions.proposed);
+  CHECK(proposal.points[0].second < proposal.points[1].second);
+  for (std::size_t i = 3; i < 6; ++i) {
+    CHECK(chart.series[i].mark == Mark::points);
+    CHECK(chart.series[i].points.size() == 1);
+  }
+  CHECK(lr_find_chart({}).series.size() == 2);
 }

@@ -4,7 +4,7 @@ Needs PyTorch (written with 1.13). What CrossEntropyLoss and BCEWithLogitsLoss, 
 logits, are on small inputs. A case is seven lines:
 
     case KIND N C SMOOTHING SHARE   KIND: labels, mixture or several; SHARE: of a mixture, else 1
-    weights (C numbers, or none)
+    weights (C numbers, or none; of KIND several they are BCEWithLogitsLoss's pos_weight)
     labels (N lists, apart by /)
     partners (N numbers of a mixture, or none)
     logits (N * C)
@@ -34,7 +34,7 @@ def case(kind, n, c, smoothing, weights, share=1.0):
         for row, classes in enumerate(labels):
             target[row, classes] = 1
         target = target * (1 - smoothing) + smoothing / 2
-        loss = F.binary_cross_entropy_with_logits(logits, target)
+        loss = F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
     else:
         label = torch.randint(0, c, (n,))
         labels = [[int(v)] for v in label]
@@ -62,5 +62,7 @@ case("mixture", 4, 3, 0.0, None, 0.3)
 case("mixture", 6, 4, 0.1, [0.5, 1.0, 2.0, 1.5], 0.8)
 case("several", 5, 4, 0.0, None)
 case("several", 6, 3, 0.1, None)
+case("several", 5, 3, 0.0, [1.0, 3.0, 0.25])
+case("several", 4, 4, 0.2, [5.0, 1.0, 0.5, 2.0])
 path = pathlib.Path(__file__).parent / "fixtures" / "losses.txt"
 path.write_text("\n".join(lines) + "\n")

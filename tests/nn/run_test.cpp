@@ -4,12 +4,14 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "core/files.h"
 #include "kernels/error.h"
+#include "nn/metrics.h"
 #include "tests/nn/harness.h"
 
 using namespace weft;
@@ -51,7 +53,20 @@ TEST_CASE("a run holds what predict needs") {
   CHECK(json["std"].dump() == "[0.229,0.224,0.225]");
   CHECK(json["command"] == "train stripes --arch lenet");
   CHECK(read_file(folder / "run" / "log.csv")
-            .starts_with("epoch,train_loss,valid_loss,accuracy,seconds,images_per_second,lr,data_share\n0,"));
+            .starts_with("epoch,train_loss,valid_loss,accuracy,seconds,images_per_second,lr,data_share,macro_f1\n0,"));
+
+  const std::vector<EpochResult> log = load_log(folder / "run");
+  REQUIRE(log.size() == 2);
+  const Evaluation evaluation = learn.validate();
+  CHECK(log.back().accuracy == doctest::Approx(evaluation.accuracy).epsilon(1e-5));
+  CHECK(log.back().macro_f1 == doctest::Approx(macro_f_beta(evaluation.counts)).epsilon(1e-5));
+  CHECK(log.back().macro_f1 > 0);
+  std::filesystem::create_directories(folder / "older");
+  write_file_atomically(folder / "older" / "log.csv",
+                        "epoch,train_loss,valid_loss,accuracy,seconds,images_per_second,lr,"
+                        "data_share\n0,0.7,0.6,0.5,1.5,20,0.01,0.1\n");
+  CHECK(load_log(folder / "older").at(0).data_share == 0.1);
+  CHECK(std::isnan(load_log(folder / "older").at(0).macro_f1));
 
   const RunConfig config = load_run_config(folder / "run");
   CHECK(config.options.at("arch") == "lenet");
@@ -114,7 +129,8 @@ TEST_CASE("runs that cannot be used say why") {
     }
     return std::string();
   };
-  CHECK_THROWS_WITH_AS(load_run_config(folder / "nowhere"), doctest::Contains("no such folder"), Error);
+  CHECK_THROWS_WITH_AS(load_run_config(folder / "nowhere"),
+                       doctest::Contains("no such folder: give the one that `train"), Error);
   CHECK_THROWS_WITH_AS(load_run_config_to_resume(folder / "nowhere"), doctest::Contains("resume"), Error);
   CHECK(config("{\"format\": 1").find("config.json") != std::string::npos);
   CHECK(config("{\"format\": 999}").find("999") != std::string::npos);

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "kernels/error.h"
@@ -14,12 +15,12 @@ using namespace weft;
 
 namespace {
 
-/// A curve over 100 rates from 1e-7 to 10: flat, a fall around 1e-3, flat, and up from 1e-1 on.
-LrCurve sweep_of_a_valley() {
+/// A curve over 100 rates from 1e-7 to 10: flat, a fall around 10^`fall`, flat, and up from 100 times that on.
+LrCurve sweep_of_a_valley(double fall = -3) {
   LrCurve curve;
   for (int step = 0; step < 100; ++step) {
-    const double lr = lr_at({}, step), x = std::log10(lr);
-    const double loss = 1 - 0.8 / (1 + std::exp(-4 * (x + 3))) + (x > -1 ? 4 * (x + 1) * (x + 1) : 0);
+    const double lr = lr_at({}, step), x = std::log10(lr), up = x - fall - 2;
+    const double loss = 1 - 0.8 / (1 + std::exp(-4 * (x - fall))) + (up > 0 ? 4 * up * up : 0);
     if (!curve.add(lr, loss)) break;
   }
   return curve;
@@ -61,6 +62,42 @@ TEST_CASE("suggestions lie on the way down, and a tenth of the lowest before it"
   CHECK(*s.minimum_over_10 > 1e-3);
   CHECK(*s.minimum_over_10 < 1e-1);
   CHECK_FALSE(suggest(std::span(curve.points()).first(15)).valley);
+}
+
+TEST_CASE("the proposal is halfway from the steepest place to a tenth of the lowest, and moves with the curve") {
+  double former = 0;
+  for (const double fall : {-4.0, -3.0, -2.5}) {
+    CAPTURE(fall);
+    const LrSuggestions s = suggest(sweep_of_a_valley(fall).points());
+    REQUIRE(s.proposed);
+    CHECK(*s.steepest < *s.minimum_over_10);
+    CHECK(std::log(*s.proposed) == doctest::Approx((std::log(*s.steepest) + std::log(*s.minimum_over_10)) / 2));
+    // Where the fall is, or somewhat beyond: the moving average is late.
+    CHECK(*s.proposed > std::pow(10, fall));
+    CHECK(*s.proposed < std::pow(10, fall + 2));
+    CHECK(*s.proposed > former);
+    former = *s.proposed;
+    const std::vector<NamedRate> all = listed(s);
+    REQUIRE(all.size() == 4);
+    CHECK(std::string(all[0].name) == "proposed");
+    CHECK(all[0].lr == *s.proposed);
+  }
+}
+
+TEST_CASE("nothing is proposed of a loss that does not fall before it rises, nor of a few points") {
+  // Flat with a little noise, lowest near the start: the steepest place is not below a tenth of that.
+  std::vector<LrPoint> flat;
+  for (int step = 0; step < 60; ++step) {
+    const double lr = lr_at({.steps = 60}, step), loss = 1 + 0.01 * step + (step % 7 == 3 ? -0.02 : 0);
+    flat.push_back({lr, loss, loss});
+  }
+  const LrSuggestions s = suggest(flat);
+  REQUIRE(s.steepest);
+  CHECK(*s.steepest >= *s.minimum_over_10);
+  CHECK_FALSE(s.proposed);
+  CHECK(listed(s).size() == 3);
+  CHECK(std::string(listed(s)[0].name) == "valley");
+  CHECK(listed(suggest(std::span(flat).first(15))).empty());
 }
 
 TEST_CASE("a sweep that makes no sense is refused") {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <iomanip>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -29,6 +30,33 @@ json evaluated(const fs::path& run, const fs::path& data, const std::vector<std:
   CAPTURE(result.err);
   REQUIRE(result.status == 0);
   return json::parse(result.out);
+}
+
+/// Writes RUN's report, which says `words`, and of every class what `evaluate` said of it.
+void check_report(const fs::path& run, const json& evaluation, const std::string& words) {
+  const auto made = dogs_vs_cats({"report", run.string(), "--device", "cpu"});
+  REQUIRE_MESSAGE(made.status == 0, made.err);
+  const std::string page = read_all(run / "report.html");
+  CHECK(page.find(words) != std::string::npos);
+  const auto row = [](const std::string& name, const json& metrics) {
+    std::ostringstream text;
+    text << std::fixed << std::setprecision(4);
+    for (const char* metric : {"precision", "recall", "f1"}) text << "<td>" << metrics[metric].get<double>() << "</td>";
+    return std::pair("<tr><td>" + name + "</td>", text.str());
+  };
+  std::vector<std::pair<std::string, std::string>> rows = {row("(mean)", evaluation["macro"])};
+  for (const auto& [name, metrics] : evaluation["by_class"].items()) {
+    rows.push_back(row(name, metrics));
+    CHECK(page.find("data-class=\"" + name + "\" data-group=\"most uncertain\"") != std::string::npos);
+  }
+  for (const auto& [name, numbers] : rows) {
+    CAPTURE(name);
+    CAPTURE(numbers);
+    bool there = false;  // a class's row is the one with its numbers: other tables have a row of that name too
+    for (std::size_t at = page.find(name); at != std::string::npos; at = page.find(name, at + 1))
+      there = there || page.substr(at, page.find("</tr>", at) - at).ends_with(numbers);
+    CHECK(there);
+  }
 }
 
 bool is_png(const fs::path& path) {
@@ -135,10 +163,20 @@ TEST_CASE("several labels a picture go the whole way, with frozen features too")
   const auto mismatch = dogs_vs_cats({"evaluate", run.string(), drawn_sample().string(), "--device", "cpu"});
   CHECK(mismatch.status == 1);
   CHECK(mismatch.err.find("labels.csv") != std::string::npos);
-  CHECK(dogs_vs_cats(train(data, folder / "weighed", {"--class-weights", "balanced"})).status == 2);
 }
 
-TEST_CASE("digits as class folders are a data set like any other") {
+TEST_CASE("several labels a picture, weighed: trained, evaluated and reported, with the same numbers in each") {
+  const TemporaryFolder folder;
+  const auto data = folder / "scenes", run = folder / "run";
+  REQUIRE(dogs_vs_cats({"sample", data.string(), "--labels", "--count", "32", "--size", "48"}).status == 0);
+  const auto trained = dogs_vs_cats(train(data, run, {"--class-weights", "balanced", "--best", "macro_f1"}));
+  REQUIRE_MESSAGE(trained.status == 0, trained.err);
+  const json result = evaluated(run, data);
+  check_report(run, result, "learned which of the labels");
+  CHECK(dogs_vs_cats(train(data, folder / "wrong", {"--class-weights", "1,2"})).status == 2);
+}
+
+TEST_CASE("digits, as class folders and as they come, go the whole way to the report") {
   const TemporaryFolder folder;
   const auto write = [&](const std::string& name, const std::string& bytes) {
     write_all(folder / "idx" / name, bytes);
@@ -158,19 +196,24 @@ TEST_CASE("digits as class folders are a data set like any other") {
     for (int i = 0; i < count; ++i) bytes += static_cast<char>(i % 10);
     return bytes;
   };
-  write("train-images-idx3-ubyte", pictures(40));
-  write("train-labels-idx1-ubyte", labels(40));
+  write("train-images-idx3-ubyte", pictures(60));
+  write("train-labels-idx1-ubyte", labels(60));
   write("t10k-images-idx3-ubyte", pictures(20));
   write("t10k-labels-idx1-ubyte", labels(20));
   const auto data = folder / "digits";
-  const auto unpacked = dogs_vs_cats({"unpack", (folder / "idx").string(), data.string()});
+  const auto unpacked = dogs_vs_cats({"unpack", (folder / "idx").string(), data.string(), "--count", "40"});
   CAPTURE(unpacked.err);
   REQUIRE(unpacked.status == 0);
-  CHECK(unpacked.out.find("60 pictures") != std::string::npos);
-  const auto run = folder / "run";
-  REQUIRE(dogs_vs_cats(train(data, run, {"--augment", "none", "--lr", "0.02"})).status == 0);
-  const json result = evaluated(run, data);
-  CHECK(result["classes"].size() == 10);
-  CHECK(result["top_5"].get<double>() >= result["top_3"].get<double>());
-  CHECK(result["top_3"].get<double>() >= result["accuracy"].get<double>());
+  CHECK(unpacked.out.find("50 pictures") != std::string::npos);
+  for (const fs::path& from : {data, folder / "idx"}) {
+    CAPTURE(from);
+    const auto run = folder / ("run-of-" + from.filename().string());
+    const auto trained = dogs_vs_cats(train(from, run, {"--augment", "none", "--lr", "0.02"}));
+    REQUIRE_MESSAGE(trained.status == 0, trained.err);
+    const json result = evaluated(run, from);
+    CHECK(result["classes"].size() == 10);
+    CHECK(result["top_5"].get<double>() >= result["top_3"].get<double>());
+    CHECK(result["top_3"].get<double>() >= result["accuracy"].get<double>());
+    check_report(run, result, "learned to tell 0, 1, 2, 3, 4, 5, 6, 7, 8 and 9 apart from");
+  }
 }

@@ -51,6 +51,11 @@ TEST_CASE("weft_doctor weights: which architecture a file fits") {
   check_says(found, 0, {"8 tensors", "fits    lenet;", "head is for 2 classes", "32 x 32, grey"});
   CHECK(found.out.find("resnet") == std::string::npos);
 
+  // torchvision's count for 1000 classes is 3.50 M: 2.224 M before the head, 1281 for each class.
+  mobilenet_v2({"a", "b"}).save(folder / "mobilenet.safetensors");
+  check_says(examine(folder / "mobilenet.safetensors"), 0,
+             {"2.23 M parameters and 34.11 k running statistics", "fits    mobilenet_v2;", "head is for 2 classes"});
+
   auto tensors = load_safetensors(squeezenet);
   tensors.erase("classifier.1.weight");
   tensors.erase("classifier.1.bias");

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "core/chart.h"
 #include "data/image.h"
 #include "tests/tools/harness.h"
 #include "tests/tools/harness_browser.h"
@@ -26,12 +27,16 @@ namespace {
 struct Reported {
   TemporaryFolder folder;
   fs::path run = folder / "run";
-  std::string page;
+  std::string page, searched;  // what lr-find said, whose table lies in the same folder
 
   Reported() {
     const auto trained = dogs_vs_cats({"train", drawn_sample().string(), "--out", run.string(), "--arch", "lenet",
                                        "--size", "32", "--batch", "8", "--epochs", "1", "--device", "cpu"});
     REQUIRE_MESSAGE(trained.status == 0, trained.err);
+    const auto found = dogs_vs_cats({"lr-find", drawn_sample().string(), "--out", run.string(), "--arch", "lenet",
+                                     "--size", "32", "--batch", "8", "--steps", "40", "--device", "cpu"});
+    REQUIRE_MESSAGE(found.status == 0, found.err);
+    searched = found.out;
     const auto reported = dogs_vs_cats({"report", run.string(), "--device", "cpu"});
     REQUIRE_MESSAGE(reported.status == 0, reported.err);
     CHECK(reported.out.find("report.html") != std::string::npos);
@@ -138,6 +143,25 @@ TEST_CASE("report: one file that needs nothing beside it, and every picture in i
     CHECK_MESSAGE(std::regex_search(page, std::regex(part, std::regex::icase)), part);
 }
 
+TEST_CASE("report: what lr-find left in the folder is drawn, with the suggestions that it printed") {
+  const std::string& page = reported().page;
+  CHECK(page.find("The rate, looked for beforehand") != std::string::npos);
+  if (weft::can_draw()) CHECK(page.find("Loss by learning rate") != std::string::npos);
+  int compared = 0;
+  for (const char* name : {"proposed", "valley", "steepest", "minimum / 10"}) {
+    CAPTURE(name);
+    std::smatch rate;
+    const std::regex line(std::string("\n").append(name).append(" +([0-9.e+-]+) "));
+    const bool printed = std::regex_search(reported().searched, rate, line);
+    const std::string cell = std::string("<td>").append(name).append("</td>");
+    CHECK((page.find(cell) != std::string::npos) == printed);
+    if (!printed) continue;
+    CHECK(page.find(cell + std::string("<td>").append(rate[1]).append("</td>")) != std::string::npos);
+    ++compared;
+  }
+  CHECK(compared >= 3);  // there need not be a proposal
+}
+
 TEST_CASE("report: a browser shows it at 1280 and at 400 pixels, without an error") {
   if (browser().empty()) {
     MESSAGE("skipped: no chromium on the PATH");
@@ -182,9 +206,20 @@ TEST_CASE("report: pictures with several labels each") {
 
 TEST_CASE("report: a run that is none, and data that moved, are one line each") {
   const TemporaryFolder folder;
-  const auto none = dogs_vs_cats({"report", (folder / "nothing").string()});
-  CHECK(none.status == 1);
-  CHECK(lines(none.err) == 1);
+  // What, where, and what to do: of no folder, of one that is no RUN, of a RUN that lost its model.
+  fs::create_directories(folder / "empty");
+  fs::create_directories(folder / "lost");
+  fs::copy(reported().run / "config.json", folder / "lost/config.json");
+  for (const auto& [name, what] : {std::pair{"nowhere", "no such folder: "},
+                                   {"empty", "no config.json here: "},
+                                   {"lost", "no model.safetensors here: "}}) {
+    const auto none = dogs_vs_cats({"report", (folder / name).string(), "--device", "cpu"});
+    CAPTURE(none.err);
+    CHECK(none.status == 1);
+    CHECK(lines(none.err) == 1);
+    CHECK(none.err.find((folder / name).string() + ": " + what) != std::string::npos);
+    CHECK(none.err.find("`train --out RUN`") != std::string::npos);
+  }
   auto config = nlohmann::json::parse(read_all(reported().run / "config.json"));
   config["options"]["DATA"] = "/nowhere/at/all";
   write_all(folder / "moved/config.json", config.dump());

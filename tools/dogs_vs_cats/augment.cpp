@@ -13,8 +13,6 @@
 namespace weft::cli {
 
 TargetOptions AugmentOptions::targets(const Dataset& train, std::size_t classes) const {
-  if (!class_weights.empty() && train.multi_label())
-    throw UsageError("--class-weights is for pictures of one class each, and these may have several labels");
   return {.label_smoothing = label_smoothing,
           .class_weights = parse_class_weights(class_weights, train, static_cast<std::int64_t>(classes)),
           .multi_label = train.multi_label()};

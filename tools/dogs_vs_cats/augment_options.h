@@ -46,7 +46,8 @@ void add_augment_options(const Keep& keep, AugmentOptions& options) {
   add_picture_options(keep, options);
   keep("label-smoothing", options.label_smoothing, "Part of each label that is spread over all classes")
       ->check(CLI::Range(0.0, 0.999));
-  keep("class-weights", options.class_weights, "balanced, or a weight for each class: 1,2.5");
+  keep("class-weights", options.class_weights,
+       "balanced, or a weight for each class: 1,2.5; with several labels a picture, of each label where it is there");
 }
 
 /// Writes the pictures as the model is going to see them.

@@ -163,7 +163,8 @@ void FineTuning::add_options(KeptOptions& options) {
   options
       .add("ema", average_, "Leave the exponential average of the weights, of this decay (0.99); 0: the last weights")
       ->check(CLI::Range(0.0, 0.999999));
-  options.add("best", best_, "Leave the weights of the best epoch by valid_loss or accuracy, not of the last one");
+  options.add("best", best_,
+              "Leave the weights of the best epoch by valid_loss, accuracy or macro_f1, not of the last one");
   options
       .add("early-stop", early_stop_,
            "End a stage after so many epochs that were not better (by --best, else by "

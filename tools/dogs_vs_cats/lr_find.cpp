@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -21,10 +20,6 @@ struct LrFindVerb {
   TrainingOptions options;
   LrSweep sweep;
 };
-
-void print(const char* name, const std::optional<double>& lr, const char* what) {
-  if (lr) fmt::print("{:<13} {:<9.2g}  {}\n", name, *lr, what);
-}
 
 void run(LrFindVerb& o) {
   check(o.options, "lr-find");
@@ -61,18 +56,9 @@ void run(LrFindVerb& o) {
     fmt::print("No suggestion: {} steps are too few to tell; start from a lower --lowest, or take more --steps\n",
                result.points.size());
   }
-  // Where the loss falls fastest is the low end of what is useful, a tenth of the minimum the high end. Each alone goes
-  // up and down with the batches; halfway between them on the picture's axis does so far less.
-  if (s.steepest && s.minimum_over_10) {
-    if (*s.steepest < *s.minimum_over_10)
-      print("proposed", std::sqrt(*s.steepest * *s.minimum_over_10),
-            "halfway from steepest to minimum / 10: a good --lr");
-    else
-      fmt::print("No proposal: the loss does not fall clearly; take a larger --batch or more --steps\n");
-  }
-  print("valley", s.valley, "middle of the longest way down: cautious");
-  print("steepest", s.steepest, "where the loss falls fastest");
-  print("minimum / 10", s.minimum_over_10, "a tenth of where it is lowest");
+  if (s.valley && !s.proposed)
+    fmt::print("No proposal: the loss does not fall clearly; take a larger --batch or more --steps\n");
+  for (const NamedRate& rate : listed(s)) fmt::print("{:<13} {:<9.2g}  {}\n", rate.name, rate.lr, rate.what);
   for (const auto& file : save_lr_find(o.options.out, result)) fmt::print("{}\n", file.string());
   if (!can_draw()) fmt::print("No pictures: gnuplot is not here (apt-get install gnuplot-nox)\n");
 }

@@ -17,6 +17,7 @@
 #include "nn/metrics.h"
 #include "tools/dogs_vs_cats/commands.h"
 #include "tools/dogs_vs_cats/report_page.h"
+#include "tools/dogs_vs_cats/use_options.h"
 
 namespace weft::cli {
 namespace {
@@ -114,6 +115,7 @@ class Report {
   ReportData make() {
     report_.epochs = load_log(options_.run);
     report_.steps = load_steps(options_.run);
+    report_.tried = load_lr_find(options_.run);
     report_.computed_on = device_->describe();
     const std::size_t classes = report_.config.classes.size();
     report_.training_count = data_.train_plain()->size();
@@ -138,6 +140,7 @@ class Report {
     learner.device = options_.device;
     learner.threads = options_.threads;
     learner.loader_threads = options_.loader_threads;
+    learner.math = math_of(report_.config);
     learner.threshold = report_.threshold = report_.config.threshold;
     report_.evaluation = Learner(model_, nullptr, data_.valid(), learner).validate();
   }

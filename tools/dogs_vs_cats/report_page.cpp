@@ -73,18 +73,19 @@ std::string drawn(const AnyChart& chart) {
 std::string curves(const ReportData& data) {
   if (data.epochs.empty()) return "<p>The run has no log of its epochs.</p>";
   Series train{.name = "training loss", .points = {}}, valid{.name = "validation loss", .points = {}},
-      accuracy{.name = "validation accuracy", .points = {}};
+      accuracy{.name = "validation accuracy", .points = {}}, f1{.name = "macro F1", .points = {}};
   for (const EpochResult& row : data.epochs) {
     const double epoch = row.epoch + 1;
     train.points.emplace_back(epoch, row.train_loss);
     valid.points.emplace_back(epoch, row.valid_loss);
     accuracy.points.emplace_back(epoch, row.accuracy * 100);
+    f1.points.emplace_back(epoch, row.macro_f1 * 100);
   }
   std::string text = "<div class=\"charts\">";
   text += drawn(
       Chart{.title = "Loss", .x_label = "epoch", .y_label = "loss (nats)", .series = {train, valid}, .hover = true});
   text += drawn(
-      Chart{.title = "Accuracy", .x_label = "epoch", .y_label = "accuracy (%)", .series = {accuracy}, .hover = true});
+      Chart{.title = "Accuracy and F1", .x_label = "epoch", .y_label = "%", .series = {accuracy, f1}, .hover = true});
   if (data.steps.empty()) return text + "</div>";
   // A few hundred points are what a curve of this size can show, and what a page should carry.
   constexpr std::size_t kMostPoints = 300;
@@ -105,6 +106,26 @@ std::string curves(const ReportData& data) {
                       .series = {loss},
                       .hover = true});
   return text + "</div>";
+}
+
+/// What lr-find saw, and what it makes of it.
+std::string rates(const ReportData& data) {
+  if (data.tried.empty()) return "";
+  std::string text = "<h3>The rate, looked for beforehand</h3>\n";
+  const std::string given = option(data, "stages").empty() ? option(data, "lr") : "";
+  text += fmt::format(
+      "<p class=\"lead\">lr-find tried {} rates, a mini-batch each, on a copy. A good one lies where the loss falls, "
+      "well before it soars.{}</p>\n",
+      data.tried.size(), given.empty() ? "" : fmt::format(" The run itself was given {}.", escaped(given)));
+  Chart chart = lr_find_chart(data.tried);
+  chart.hover = true;
+  text += "<div class=\"charts\">" + drawn(chart) + "<div>";
+  const std::vector<NamedRate> suggested = listed(suggest(data.tried));
+  if (suggested.empty()) return text + "<p>They are too few to suggest one.</p></div></div>\n";
+  std::vector<std::vector<std::string>> rows = {{"suggestion", "rate", "what it is"}};
+  for (const NamedRate& rate : suggested)
+    rows.push_back({escaped(rate.name), fmt::format("{:.2g}", rate.lr), escaped(rate.what)});
+  return text + html::table(rows) + "</div></div>\n";
 }
 
 std::string confusion(const ReportData& data) {
@@ -140,6 +161,9 @@ std::string by_class(const ReportData& data) {
                     fmt::format("{:.4f}", precision(counts)), fmt::format("{:.4f}", recall(counts)),
                     fmt::format("{:.4f}", f_beta(counts))});
   }
+  const auto& counts = data.evaluation.counts;
+  rows.push_back({"(mean)", "", "", "", "", fmt::format("{:.4f}", macro_precision(counts)),
+                  fmt::format("{:.4f}", macro_recall(counts)), fmt::format("{:.4f}", macro_f_beta(counts))});
   return html::table(rows);
 }
 
@@ -244,7 +268,8 @@ std::string report_page(const ReportData& data) {
       "<nav><a href=\"#training\">Training</a><a href=\"#confusion\">Confusion</a><a href=\"#pictures\">Pictures</a>"
       "<a href=\"#inside\">Inside</a><a href=\"#data\">Data</a><a href=\"#layers\">Layers</a>"
       "<a href=\"#settings\">Settings</a></nav>\n";
-  body += html::section("training", "How it learned", "Point at a curve, or tap it, for its values.", curves(data));
+  body += html::section("training", "How it learned", "Point at a curve, or tap it, for its values.",
+                        curves(data) + rates(data));
   body += data.config.multi_label
               ? html::section("confusion", "What it says and what it misses",
                               fmt::format("A label is said where its probability is above {:.2f}.", data.threshold),

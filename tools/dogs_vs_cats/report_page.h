@@ -12,6 +12,7 @@
 #include "nn/callbacks/step_log.h"
 #include "nn/checkpoint.h"
 #include "nn/interpretation.h"
+#include "nn/lr_find.h"
 #include "nn/run.h"
 #include "nn/scores.h"
 
@@ -45,6 +46,7 @@ struct ReportData {
   RunConfig config;
   std::vector<EpochResult> epochs;
   std::vector<LoggedStep> steps;  ///< none where the run has no steps.csv
+  std::vector<LrPoint> tried;     ///< what lr-find left in the folder, if it did
   Evaluation evaluation;
   double threshold = 0.5;           ///< above which a label is said, where a picture may have several
   std::vector<ShownClass> classes;  ///< by class

@@ -31,9 +31,15 @@ LearnerOptions learner_options(const UseOptions& options, const RunConfig& confi
   result.loader_threads = options.loader_threads;
   result.batch = options.batch;
   result.seed = options.seed;
+  result.math = math_of(config);
   result.targets.multi_label = config.multi_label;
   result.threshold = options.threshold >= 0 ? options.threshold : config.threshold;
   return result;
+}
+
+Math math_of(const RunConfig& config) {
+  const auto math = config.options.find("math");
+  return math != config.options.end() && math->second == "strict" ? Math::strict : Math::fast;
 }
 
 Normalization normalization(const RunConfig& config) {

@@ -24,6 +24,8 @@ struct UseOptions {
 void add_use_options(CLI::App* verb, UseOptions& options);
 LearnerOptions learner_options(const UseOptions& options, const RunConfig& config);
 Normalization normalization(const RunConfig& config);
+/// What the RUN was trained with (--math).
+Math math_of(const RunConfig& config);
 
 /// The transform of --tta: top-down where the model was trained so, else side-on. Not that of training: a random
 /// resized crop may show a twelfth of the picture, which is a lesson for a model and a poor question to it.
