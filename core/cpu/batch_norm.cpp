@@ -142,8 +142,8 @@ void lower_batch_norm_backward(Compiler& c, const Group& group) {
   }
   // dx over dy where dy dies here: it is in the caches already.
   const ValueId dx_value = output_of(node, 0);
-  const bool in_place = c.may_overwrite(dy_value, group.position) && c.stored(dy_value, {}) == pd.diff_src_desc() &&
-                        c.value(dy_value).shape.rank() == 4;
+  const bool in_place = c.may_overwrite(dy_value, dx_value, group.position) &&
+                        c.stored(dy_value, {}) == pd.diff_src_desc() && c.value(dy_value).shape.rank() == 4;
   const dnnl::memory dx =
       in_place ? s.in_place_output(dx_value, dy_value, pd.diff_src_desc()) : s.output(dx_value, pd.diff_src_desc());
   Arguments arguments = {{DNNL_ARG_DIFF_DST, dy},

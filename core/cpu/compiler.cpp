@@ -64,7 +64,8 @@ void Compiler::alias(ValueId id, ValueId of) {
   sharers_[index(root)].push_back(id);
 }
 
-bool Compiler::may_overwrite(ValueId id, int position) const {
+bool Compiler::may_overwrite(ValueId id, ValueId result, int position) const {
+  if (parameter_of_gradient(result)) return false;
   const ValueId root = root_of(id);
   const auto free = [&](ValueId v) {
     return value(v).kind == ValueKind::activation && !is_marked(v) &&

@@ -52,8 +52,9 @@ class Compiler {
   /// Somebody reads it after the graph has run.
   bool is_marked(ValueId id) const { return marked_.contains(id); }
   bool is_read(ValueId id) const { return last_use_[index(id)] >= 0 || is_marked(id); }
-  /// The group at `position` is the last that needs it, so that the group may write its result there.
-  bool may_overwrite(ValueId id, int position) const;
+  /// The group at `position` is the last that needs it, so that the group may write `result` there: any but a
+  /// parameter's gradient, which has a place of its own in the store.
+  bool may_overwrite(ValueId id, ValueId result, int position) const;
   /// The parameter of which this is the gradient ("grad.<name>"), or ValueId{}.
   ValueId parameter_of_gradient(ValueId id) const;
 

@@ -232,7 +232,7 @@ void lower_conv2d(Compiler& c, const Group& group) {
     extras += " +relu";
   }
   dnnl::memory y;
-  if (other && c.may_overwrite(other, group.position) && c.stored(other, {}) == pd.dst_desc()) {
+  if (other && c.may_overwrite(other, result, group.position) && c.stored(other, {}) == pd.dst_desc()) {
     y = s.in_place_output(result, other, pd.dst_desc());
   } else {
     y = s.output(result, pd.dst_desc());

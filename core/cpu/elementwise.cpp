@@ -24,7 +24,7 @@ void lower_eltwise(Compiler& c, const Group& group, algorithm how, float alpha, 
   const auto pd = onednn::eltwise_forward(c.engine(), how, d, alpha, beta, step_attributes());
   WEFT_CHECK(static_cast<bool>(pd), "no elementwise function");
   StepBuilder s(c, group);
-  const bool in_place = c.may_overwrite(x_value, group.position);
+  const bool in_place = c.may_overwrite(x_value, node.outputs[0], group.position);
   const dnnl::memory x = s.input(x_value, d),
                      y = in_place ? s.in_place_output(node.outputs[0], x_value, d) : s.output(node.outputs[0], d);
   s.call<dnnl::eltwise_forward>(pd, {{DNNL_ARG_SRC, x}, {DNNL_ARG_DST, y}});
@@ -55,7 +55,7 @@ void lower_relu_backward(Compiler& c, const Group& group) {
   WEFT_CHECK(static_cast<bool>(pd), "no gradient of ReLU");
   StepBuilder s(c, group);
   const dnnl::memory y = s.input(y_value, d), dy = s.input(dy_value, d);
-  const bool in_place = c.may_overwrite(dy_value, group.position) && c.stored(dy_value, {}) == d;
+  const bool in_place = c.may_overwrite(dy_value, node.outputs[0], group.position) && c.stored(dy_value, {}) == d;
   const dnnl::memory dx = in_place ? s.in_place_output(node.outputs[0], dy_value, d) : s.output(node.outputs[0], d);
   s.call<dnnl::eltwise_backward>(pd, {{DNNL_ARG_DST, y}, {DNNL_ARG_DIFF_DST, dy}, {DNNL_ARG_DIFF_SRC, dx}});
   s.finish(pd.impl_info_str());
@@ -65,18 +65,18 @@ void lower_add(Compiler& c, const Group& group) {
   const Node& node = c.node(group.main);
   ValueId a = input_of(node, 0), b = input_of(node, 1);
   // The library may write the sum over its first operand, not over the second.
-  if (c.has_layout(a) && c.has_layout(b) && !c.may_overwrite(a, group.position) && c.may_overwrite(b, group.position))
-    std::swap(a, b);
+  const ValueId result = group.relu ? c.node(group.relu).outputs[0] : node.outputs[0];
+  const auto may_overwrite = [&](ValueId x) { return c.may_overwrite(x, result, group.position); };
+  if (c.has_layout(a) && c.has_layout(b) && !may_overwrite(a) && may_overwrite(b)) std::swap(a, b);
   const desc d = layout_for(c, a);
   dnnl::post_ops ops;
   if (group.relu) onednn::append_relu(ops, ceiling_of(c.node(group.relu)));
   const auto pd = onednn::binary(c.engine(), algorithm::binary_add, d, d, d, step_attributes(ops));
   WEFT_CHECK(static_cast<bool>(pd), "no sum of two tensors");
   StepBuilder s(c, group);
-  const ValueId result = group.relu ? c.node(group.relu).outputs[0] : node.outputs[0];
   // oneDNN 2.6 clears the padding of the last block before it reads its operand there when a ReLU follows the sum.
   const bool padded = onednn::padded_dims_of(d) != onednn::dims_of(d);
-  const bool in_place = a != b && c.may_overwrite(a, group.position) && !(group.relu && padded);
+  const bool in_place = a != b && may_overwrite(a) && !(group.relu && padded);
   const dnnl::memory first = s.input(a, d), second = s.input(b, d),
                      y = in_place ? s.in_place_output(result, a, d) : s.output(result, d);
   s.call<dnnl::binary>(pd, {{DNNL_ARG_SRC_0, first}, {DNNL_ARG_SRC_1, second}, {DNNL_ARG_DST, y}});

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #include "core/ops.h"
 #include "core/passes.h"
@@ -76,6 +77,35 @@ TEST_CASE("cpu fusion: an operand that lives on is not overwritten") {
   graph.mark_output(ops::add(graph, "add", sum, after), "sum");
   graph.mark_output(ops::softmax(graph, "softmax", flat), "flat");
   check(graph, {}, 1e-5);
+}
+
+TEST_CASE("cpu: a parameter's gradient comes to its own place in the store, though an elementwise op ends in it") {
+  const std::vector<float> numbers = {1, -2, 3, -4, 5, -6};
+  const auto gradient = [&](const std::string& device, auto build) {
+    Graph graph;
+    const ValueId w = graph.parameter("w", {2, 3});
+    graph.mark_output(ops::sum(graph, "sum", build(graph, w)), "loss");
+    Executor executor(make_device(device, {.threads = 2}), with_gradients(std::move(graph), "loss"), {});
+    executor.store()->load({{"w", Tensor::from<float>({2, 3}, numbers)}});
+    executor.run();
+    const Tensor found = executor.store()->gradient("w");
+    return std::vector<float>(found.values<float>().begin(), found.values<float>().end());
+  };
+  for (const std::string device : {"simt", "cpu"}) {
+    CAPTURE(device);
+    CHECK(gradient(device, [](Graph& g, ValueId w) {
+            return ops::reshape(g, "r", ops::scale(g, "s", w, 3), {3, 2});
+          }) == std::vector<float>(6, 3));
+    CHECK(gradient(device, [](Graph& g, ValueId w) {
+            return ops::scale(g, "s", ops::reshape(g, "r", w, {6, 1}), 3);
+          }) == std::vector<float>(6, 3));
+    CHECK(gradient(device, [](Graph& g, ValueId w) { return ops::relu(g, "r", w); }) ==
+          std::vector<float>{1, 0, 1, 0, 1, 0});
+    // Used twice: the two gradients are added up.
+    CHECK(gradient(device, [](Graph& g, ValueId w) {
+            return ops::add(g, "a", ops::scale(g, "s", w, 3), ops::relu(g, "r", w));
+          }) == std::vector<float>{4, 3, 4, 3, 4, 3});
+  }
 }
 
 }  // namespace
