@@ -83,7 +83,8 @@ Json json_of(const std::vector<EpochResult>& epochs) {
                     {"seconds", row.seconds},
                     {"images_per_second", row.images_per_second},
                     {"lr", row.lr},
-                    {"data_share", row.data_share}});
+                    {"data_share", row.data_share},
+                    {"macro_f1", row.macro_f1}});
   return rows;
 }
 

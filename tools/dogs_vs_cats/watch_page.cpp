@@ -123,7 +123,8 @@ const CHARTS = [
     byStep('each step', () => run.steps.loss, '#9fc9e3', {noisy: true}), byStep('smoothed', () => run.smooth, '#0072b2')]},
   {title: 'Loss by epoch', x: 'epoch', y: 'loss (nats)', series: [
     byEpoch('training', 'train_loss', 1, '#0072b2'), byEpoch('validation', 'valid_loss', 1, '#d55e00')]},
-  {title: 'Validation accuracy', x: 'epoch', y: 'accuracy (%)', series: [byEpoch('accuracy', 'accuracy', 100, '#009e73')]},
+  {title: 'Validation accuracy and macro F1', x: 'epoch', y: '%', series: [
+    byEpoch('accuracy', 'accuracy', 100, '#009e73'), byEpoch('macro F1', 'macro_f1', 100, '#e69f00')]},
   {title: 'Learning rate', x: 'step', y: 'learning rate', series: [byStep('rate', () => run.steps.lr, '#cc79a7')]},
   {title: 'Speed', x: 'step', y: 'images/s', series: [byStep('images/s', () => run.speed, '#0072b2')]},
   {title: 'Waiting for data', x: 'step', y: 'share of the time (%)', floor: 0, series: [
