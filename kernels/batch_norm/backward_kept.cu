@@ -15,8 +15,9 @@ namespace {
 using extents::BatchNorm;
 using At = BackwardOperands;
 
+// One block an SM is asked for: shared memory lets in no more than two, and for a fifth ptxas would spill.
 template <class T, int kVector, bool kCluster>
-__global__ void __launch_bounds__(kBlock)
+__global__ void __launch_bounds__(kBlock, 1)
     batch_norm_backward_kept(Gradient<T> gradient, const T* __restrict__ x, const float* __restrict__ weight,
                              ChannelStatistics statistics, T* __restrict__ dx, float* __restrict__ dweight,
                              float* __restrict__ dbias, int64_t rows, int64_t C, int64_t rows_in_block, int lanes,

@@ -22,8 +22,9 @@ struct Partial {
 };
 
 /// kSums: partial sums are written. kResult: dx is, of the sums in dweight and dbias where inverse_rows is not 0.
+/// The blocks an SM that are asked for keep ptxas from spilling for one more; the sums alone want over 128 registers.
 template <class T, int kVector, bool kSums, bool kResult>
-__global__ void __launch_bounds__(kBlock)
+__global__ void __launch_bounds__(kBlock, kSums ? 1 : 2)
     batch_norm_backward_vectors(Gradient<T> gradient, const T* __restrict__ x, const float* __restrict__ weight,
                                 ChannelStatistics statistics, float inverse_rows, const float* __restrict__ dweight,
                                 const float* __restrict__ dbias, T* __restrict__ dx, Partial* __restrict__ partial,
