@@ -40,8 +40,8 @@ __device__ inline void finish_rows(const Vector<T, kVector> (&x)[kRowsUnderWay],
 }
 
 // The chunks are walked from the last to the first: where x was read just before, from the first to the last, its end
-// is what the L2 cache still holds. Two blocks an SM are asked for: left alone, ptxas makes room for a third on sm_80 and
-// moves registers out to memory for it.
+// is what the L2 cache still holds. Two blocks an SM are asked for: left alone, ptxas makes room for a third on sm_80
+// and moves registers out to memory for it.
 template <class T, int kVector>
 __global__ void __launch_bounds__(kBlock, 2)
     batch_norm_apply_vectors(const T* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ bias,
