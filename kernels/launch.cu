@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels/error.h"
+#include "kernels/gpu_text.h"
 
 namespace weft::cuda {
 namespace {
@@ -22,23 +23,12 @@ std::string extents(const dim3& d) {
   return "(" + std::to_string(d.x) + "," + std::to_string(d.y) + "," + std::to_string(d.z) + ")";
 }
 
-/// "NVIDIA A100, compute capability 8.0" for the current device.
-std::string this_gpu() {
+/// The current device.
+GpuIdentity this_gpu() {
   int device = 0;
   cudaDeviceProp properties;
-  if (cudaGetDevice(&device) != cudaSuccess || cudaGetDeviceProperties(&properties, device) != cudaSuccess) {
-    return "a GPU that does not answer";
-  }
-  return std::string(properties.name) + ", compute capability " + std::to_string(properties.major) + "." +
-         std::to_string(properties.minor);
-}
-
-std::string this_capability() {
-  int device = 0, major = 0, minor = 0;
-  if (cudaGetDevice(&device) != cudaSuccess) return "NN";
-  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
-  cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
-  return std::to_string(major * 10 + minor);
+  if (cudaGetDevice(&device) != cudaSuccess || cudaGetDeviceProperties(&properties, device) != cudaSuccess) return {};
+  return {properties.name, properties.major, properties.minor};
 }
 
 /// What the error means for the reader, beyond CUDA's own words. Empty where that is all there is to say.
@@ -48,8 +38,7 @@ std::string advice(cudaError_t status) {
     case cudaErrorUnsupportedPtxVersion:
     case cudaErrorInvalidKernelImage:
     case cudaErrorInvalidDeviceFunction:
-      return "this program was built for " WEFT_CUDA_ARCHITECTURES_USED ", and this GPU is " + this_gpu() +
-             ": rebuild with -DWEFT_CUDA_ARCHITECTURES=" + this_capability() + "-real";
+      return no_kernel_image_advice(WEFT_CUDA_ARCHITECTURES_USED, this_gpu());
     case cudaErrorInsufficientDriver: {
       int driver = 0, runtime = 0;
       cudaDriverGetVersion(&driver);
@@ -110,7 +99,7 @@ void prepare_shared(const void* kernel, const LaunchConfig& config) {
   if (cudaGetDevice(&device) == cudaSuccess) {
     cudaDeviceGetAttribute(&limit, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
   }
-  report(status, launch_text(config) + ", where " + this_gpu() + " allows " + std::to_string(limit));
+  report(status, launch_text(config) + ", where " + gpu_text(this_gpu()) + " allows " + std::to_string(limit));
 }
 
 cudaLaunchConfig_t cluster_launch(const LaunchConfig& config, cudaLaunchAttribute& attribute) {

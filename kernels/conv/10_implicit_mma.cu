@@ -1,5 +1,5 @@
-// conv2d on tensor cores, rung 10 of the three passes: implicit GEMM with mma.sync. The formula and its costs stand in
-// conv.h, the matrices in patches.h, tiles and fragments in gemm/mma_tile.h.
+// conv2d on tensor cores, implicit-mma in each of the three passes: implicit GEMM with mma.sync. The formula and its
+// costs stand in conv.h, the matrices in patches.h, tiles and fragments in gemm/mma_tile.h.
 
 #include "kernels/conv/epilogue.h"
 #include "kernels/conv/filter_slices.h"
@@ -19,7 +19,7 @@ constexpr int kThreads = 128, kBlocksOfSm = 2;
 template <class TileA, class TileB>
 constexpr unsigned kSharedBytes = kMmaStages*(TileA::kBytes + TileB::kBytes);
 
-// Rung 10, implicit mma. im2col wrote the matrix of patches, R S times the picture, to memory for the product to read
+// Implicit mma. im2col wrote the matrix of patches, R S times the picture, to memory for the product to read
 // it back: a 3 x 3 layer moves 18 times its picture before the first multiplication. Here the matrix is never there: a
 // block fetches a tile of it from where its numbers lie in the picture. A row of a tile is a pixel, 32 numbers deep
 // (bf16): 64 bytes of one tap's channels, side by side in NHWC, so whole sectors whatever the filter; that taps read

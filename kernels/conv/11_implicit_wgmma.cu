@@ -1,4 +1,4 @@
-// conv2d on Hopper's tensor cores, rung 11 of the three passes: implicit GEMM with wgmma and TMA's im2col mode. The
+// conv2d on Hopper's tensor cores, implicit-wgmma in each of the three passes: wgmma and TMA's im2col mode. The
 // formula and its costs stand in conv.h, the matrices in patches.h and im2col_map.h, the ring in patch_ring.h.
 
 #include "kernels/conv/epilogue.h"
@@ -21,7 +21,7 @@ struct PatchMaps {
   TensorMap at[PatchClasses::kMost];
 };
 
-// Rung 11, implicit wgmma. Rung 10's threads spent most of their instructions on addresses: two comparisons, an
+// Implicit wgmma. implicit-mma's threads spent most of their instructions on addresses: two comparisons, an
 // addition and a copy for every 16 bytes, and ldmatrix for every fragment. TMA's im2col mode knows what a patch is: a
 // word from one thread brings 128 pixels of 64 channels of one tap, with padding, strides, dilation and the ends of
 // rows and images seen to, swizzled as wgmma reads it. So a producer asks for tiles as many stages ahead as there are,
@@ -110,7 +110,7 @@ struct FilterColumns {
 
 // Backward filter. Rows are filters, columns boxes of 64 channels of a tap, the depth is the pixels of y, 64 a step: a
 // box of patches is now as wide as the channels and as deep as the pixels, and so is dy's, so both operands are
-// contiguous across the depth (MN-major), which wgmma takes as it is. Pixels are cut into slices as in rung 10.
+// contiguous across the depth (MN-major), which wgmma takes as it is. Pixels are cut as by implicit-mma.
 template <class Out, int kBlockM>
 __global__ void __launch_bounds__(kRingThreads, 1)
     conv2d_backward_filter_implicit_wgmma_kernel(ConvShape z, const __grid_constant__ Patches patches,

@@ -1,5 +1,5 @@
-// conv2d on Hopper's tensor cores, rung 12, forward and backward data: blocks that stay. The formula and its costs
-// stand in conv.h, the ring in patch_ring.h, the way out in gemm/store_pieces.h.
+// conv2d on Hopper's tensor cores, implicit-persistent, forward and backward data: blocks that stay. The formula and
+// its costs stand in conv.h, the ring in patch_ring.h, the way out in gemm/store_pieces.h.
 
 #include <algorithm>
 
@@ -17,13 +17,13 @@ constexpr int kStages = kBlockN == 64 ? 6 : 5;
 template <bool kBackward, int kBlockN>
 using Tiles = PatchRing<kBackward, kBlockN, kStages<kBlockN>, 2 * kPieceBuffersBytes>;
 
-// Rung 12, implicit persistent. A block of rung 11 fetched, multiplied, and wrote its sums from registers, 4 bytes a
+// Implicit persistent. A block of implicit-wgmma fetched, multiplied, and wrote its sums from registers, 4 bytes a
 // lane, in turns, and its ring left room for no second block on the SM. A 1 x 1 layer of 64 channels has one step along
 // the depth: three turns of waiting for each tile. Here, as in gemm's rungs 14 and 16, there is a block for each SM,
 // which takes tile after tile: the ring goes on across tiles, so the next ones' patches are on their way while sums are
 // finished, and the result leaves through stmatrix and the copy engine, whole lines at a time, while the next tile is
 // multiplied. The price: rows of the result must be channels in eights, and pixels that follow each other, so backward
-// data with a stride, whose classes are every other pixel, stays with rung 11.
+// data with a stride, whose classes are every other pixel, stays with implicit-wgmma.
 template <bool kBackward, int kBlockN>
 __global__ void __launch_bounds__(kRingThreads, 1)
     conv2d_implicit_persistent_kernel(ConvShape z, const __grid_constant__ Patches patches, TileOrder order,

@@ -1,4 +1,4 @@
-// conv2d, rung 1 of each of the three passes: direct. The formula and its costs stand in conv.h.
+// conv2d, direct, in each of the three passes. The formula and its costs stand in conv.h.
 
 #include "kernels/conv/conv.h"
 #include "kernels/conv/epilogue.h"
@@ -15,7 +15,7 @@ LaunchConfig config_for(int64_t elements, Stream stream) {
       .grid = dim3(static_cast<unsigned>((elements + kBlock - 1) / kBlock)), .block = dim3(kBlock), .stream = stream};
 }
 
-// Rung 1, direct. A thread an element of y; the sum over the patch as the formula says. Threads of a warp differ in k:
+// Direct. A thread an element of y; the sum over the patch as the formula says. Threads of a warp differ in k:
 // they read the same element of x, and elements of weight that lie R S C apart, a sector each. Each number is fetched
 // anew for each of its uses, K times for x and N P Q times for weight, and only the caches know that it is the same
 // one.
@@ -44,7 +44,7 @@ __global__ void conv2d_direct_kernel(ConvShape z, const T* __restrict__ x, const
   store_conv_sum(epilogue, element / z.K, k, sum);
 }
 
-// backward data, rung 1, direct: dx[n,h,w,c] = sum_{r,s,k} dy[n,p,q,k] weight[k,r,s,c] over the p, q whose patch has
+// backward data, direct: dx[n,h,w,c] = sum_{r,s,k} dy[n,p,q,k] weight[k,r,s,c] over the p, q whose patch has
 // (h, w) under tap (r, s), and the k of c's group. A thread an element of dx gathers what the forward pass spread, so
 // nothing is added by two threads at once and no atomics are needed. Threads of a warp differ in c and read weight side
 // by side; but with a stride of 2, three quarters of the taps find no p, q and are gone through for nothing.
@@ -74,7 +74,7 @@ __global__ void conv2d_backward_data_direct_kernel(ConvShape z, const T* __restr
   dx[element] = from_float<T>(sum);
 }
 
-// backward filter, rung 1, direct: dweight[k,r,s,c] = sum_{n,p,q} dy[n,p,q,k] x[n,h,w,c] with (h, w) under tap (r, s).
+// backward filter, direct: dweight[k,r,s,c] = sum_{n,p,q} dy[n,p,q,k] x[n,h,w,c] with (h, w) under tap (r, s).
 // A thread an element of dweight, always in the same order, so the result has the same bits on each run. A layer with
 // few channels has few elements: 64 filters of 3 x 3 x 3 keep 1,728 threads busy, each with a sum over every pixel.
 template <class T>

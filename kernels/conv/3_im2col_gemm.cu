@@ -1,4 +1,5 @@
-// conv2d, rung 2 of each of the three passes: im2col and a matrix product. The formula and its costs stand in conv.h.
+// conv2d, im2col-gemm, in each of the three passes: im2col and a matrix product. The formula and its costs stand in
+// conv.h.
 //
 //   forward   y (N P Q, K)         = columns (N P Q, R S C) * weight (K, R S C)^T, gemm's epilogue
 //   data      dcolumns             = dy (N P Q, K) * weight (K, R S C), then col2im

@@ -1,4 +1,4 @@
-// conv2d, rung 3 of each of the three passes: im2col by tiles. The formula and its costs stand in conv.h.
+// conv2d, im2col-tiles, in each of the three passes: im2col by tiles. The formula and its costs stand in conv.h.
 
 #include "kernels/conv/conv.h"
 #include "kernels/conv/im2col_parts.h"
@@ -6,13 +6,13 @@
 namespace weft::WEFT_TARGET {
 namespace {
 
-// Rung 3, im2col by tiles. Rung 2 wrote hundreds of megabytes of columns before the product read the first of them; by
+// Im2col by tiles. im2col-gemm wrote hundreds of megabytes of columns before the product read the first of them; by
 // then it had long left the L2 cache, so every number of a 3x3 layer's columns crossed the memory bus twice. For 128
 // pictures of 56 x 56 x 64 in float32 the columns are 925 MB, so 1.85 GB for a convolution whose x and y are 206 MB
 // together. But columns need not exist all at once: a row of y wants its own rows of them and no others. Here a tile of
 // columns that the L2 cache holds is gathered, multiplied while it is there, and the next written over it. The same
 // addresses are used for all, so most of their lines are overwritten before the cache would have written them to
-// memory, and what crosses the bus is x, y and little else. Nothing but the size of a part differs from rung 2.
+// memory, and what crosses the bus is x, y and little else. Only the size of a part differs from im2col-gemm.
 //
 //   forward   a tile is some pictures, or some rows of y; tiles write rows of y that no other writes
 //   filter    the same tiles; a tile's product is added to the sum of those before it, in their order (beta = 1 after
@@ -22,8 +22,8 @@ namespace {
 //
 // Why 16 MiB: an A100's L2 cache of 40 MB, as an H100's of 50 MB, is two halves, each of which caches for the SMs next
 // to it, so that what SMs of both read is in both. 20 MB is what a tile can count on, and x, y and the filters pass
-// through beside it. Where the cache is smaller the columns go to memory and back as in rung 2, and nothing is lost but
-// the launches.
+// through beside it. Where the cache is smaller the columns go to memory and back as in im2col-gemm, and nothing is
+// lost but the launches.
 //
 // What is left to waste: a tile of that layer is 2 pictures, 6,272 rows, 98 tiles of 64 x 64 for a product on 132 SMs,
 // between two launches that each wait for the last block of the one before; and every number of the columns still goes

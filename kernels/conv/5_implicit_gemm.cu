@@ -1,4 +1,4 @@
-// conv2d, rungs 4 and 5 of each of the three passes: implicit GEMM. The formula and its costs stand in conv.h.
+// conv2d, implicit-gemm and implicit-gemm-wide, in each of the three passes. The formula and its costs stand in conv.h.
 
 #include "kernels/conv/implicit_gemm.h"
 #include "kernels/ops.h"
@@ -6,9 +6,9 @@
 namespace weft::WEFT_TARGET {
 namespace {
 
-// Rung 4, implicit GEMM. im2col writes every number of a 3x3 layer's x nine times and reads it as often again: 18 times
-// the picture, over the bus in rung 2, out to L2 and in again in rung 3, whose two launches a tile also leave SMs
-// waiting for the last block. Here the matrix of patches is a rule, not a place: a block that needs 64 rows of 16
+// Implicit GEMM. im2col writes every number of a 3x3 layer's x nine times and reads it as often again: 18 times the
+// picture, over the bus in im2col-gemm, out to L2 and in again in im2col-tiles, whose two launches a tile also leave
+// SMs waiting for the last block. Here the matrix of patches is a rule, not a place: a block that needs 64 rows of 16
 // columns of it finds, for each row, the pixel under tap (0, 0) once, and for each step of the depth the tap and the
 // channel; what they point at goes straight into the tile in shared memory, zero where it is padding. The nine readings
 // remain, but of L1 and L2: neighbouring rows share all but a column of pixels. No workspace, so no pictures taken in
@@ -18,7 +18,8 @@ namespace {
 // taps, and each such class is a product of its own without a zero in it (patches.h). Groups are blocks of their own.
 // Where C' is a multiple of 4, four channels of a tap are one read.
 //
-// Rung 5 is the same with tiles of 128 x 128, that read each operand half as often: for layers with enough of them.
+// implicit-gemm-wide is the same with tiles of 128 x 128, that read each operand half as often: for layers with enough
+// of them.
 template <class Tile>
 void forward(const Problem& problem, void* const* operands, Stream stream) {
   const ConvShape z = conv_shape(problem);

@@ -1,4 +1,4 @@
-// conv2d_backward_filter, rung 6: split-K. The formula and its costs stand in conv.h.
+// conv2d_backward_filter, split-k. The formula and its costs stand in conv.h.
 
 #include "kernels/conv/filter_slices.h"
 #include "kernels/conv/implicit_gemm.h"
@@ -6,7 +6,7 @@
 namespace weft::WEFT_TARGET {
 namespace {
 
-// Rung 6, split-K. A filter's gradient is a small matrix with a long sum behind each element: 64 x 576 from 401,408
+// Split-K. A filter's gradient is a small matrix with a long sum behind each element: 64 x 576 from 401,408
 // pixels for a ResNet's first 3x3 layers at 128 pictures, 9 tiles of 64 x 64 for 132 SMs. Here the pixels are cut into
 // slices, and each block sums one tile over one slice into the workspace; gemm's kernel for it then adds slice 0, 1, 2,
 // ... in that order. Atomics would save that second pass, 8 bytes a sum and slice, but the last bits would depend on

@@ -148,7 +148,7 @@ bool takes_backward_filter_implicit_wgmma(const Problem& problem);
 
 void conv2d_implicit_persistent(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_backward_data_implicit_persistent(const Problem&, void* const* operands, void* workspace, Stream stream);
-/// For Needs::takes: what rung 11 takes, results with channels in eights, and no stride backward.
+/// For Needs::takes: what implicit-wgmma takes, results with channels in eights, and no stride backward.
 bool takes_implicit_persistent(const Problem& problem);
 bool takes_backward_data_implicit_persistent(const Problem& problem);
 

@@ -200,8 +200,8 @@ constexpr double kFewestFlopsForGemm = 1 << 16;
 // With fewer channels or filters in a group tensor cores' tiles are mostly padding. (Three channels alone are not:
 // there is the whole filter to sum over.)
 constexpr int kFewestInGroup = 8;
-// TMA brings boxes of 64 channels of a tap: of half as many at least half the products are of zeros, and rung 10, whose
-// chunks of 8 go on in the next tap, has none. Not measured: the tuner's table has the last word.
+// TMA brings boxes of 64 channels of a tap: of half as many at least half the products are of zeros, and implicit-mma,
+// whose chunks of 8 go on in the next tap, has none. Not measured: the tuner's table has the last word.
 constexpr int kFewestForBoxes = 32;
 
 /// The tensor cores' rung for a call, or empty. `depth_channels` are summed over a tap at a time.

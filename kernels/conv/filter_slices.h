@@ -19,13 +19,13 @@ void add_filter_slices(const ConvShape& z, const float* sums, int slices, T* dwe
   gemm_add_slices(call, sums, slices, stream);
 }
 
-/// Backward filter of rung 10 (T float, which is rounded to TF32, or bfloat16) with the pixels cut as told: the rung
-/// cuts them by the shape. sums is where the slices' sums go, float (slices.count, K, slice_pitch(R S C / groups)); one
-/// slice needs none.
+/// implicit-mma's backward filter (T float, which is rounded to TF32, or bfloat16) with the pixels cut as told: the
+/// rung cuts them by the shape. sums is where the slices' sums go, float (slices.count, K, slice_pitch(R S C /
+/// groups)); one slice needs none.
 template <class T>
 void conv2d_backward_filter_implicit_mma(const ConvShape& z, const Slices& slices, const T* x, const T* dy, T* dweight,
                                          float* sums, Stream stream);
-/// The same of rung 11. A slice's depth is a multiple of 64, or all pixels.
+/// implicit-wgmma's. A slice's depth is a multiple of 64, or all pixels.
 void conv2d_backward_filter_implicit_wgmma(const ConvShape& z, const Slices& slices, const bfloat16* x,
                                            const bfloat16* dy, bfloat16* dweight, float* sums, Stream stream);
 

@@ -1,6 +1,6 @@
 #pragma once
-// Convolutions taken a part at a time, so that the matrix of a part's patches fits a workspace: what rungs 2 and 3
-// share.
+// Convolutions taken a part at a time, so that the matrix of a part's patches fits a workspace: what im2col-gemm
+// and im2col-tiles share.
 
 #include <algorithm>
 #include <vector>

@@ -1,7 +1,7 @@
 #pragma once
 // How a warpgroup's result leaves through shared memory and the copy engine, in gemm's rung 16 and the convolutions'
-// rung 12: in pieces of 64 x 64 bfloat16, through one of two buffers in turn, so that a piece is on its way while the
-// next is made.
+// implicit-persistent: in pieces of 64 x 64 bfloat16, through one of two buffers in turn, so that a piece is on its way
+// while the next is made.
 
 #include "kernels/gemm/wgmma_tile.h"
 

@@ -13,10 +13,12 @@
 namespace weft::test {
 namespace {
 
-/// A device of `limit` bytes that counts what it is asked for.
+/// A device of `limit` bytes that counts what it is asked for; `released` is told what it gave back, beyond its end
+/// too.
 class CountingDevice final : public Device {
  public:
-  explicit CountingDevice(std::size_t limit, bool throws = false) : limit_(limit), throws_(throws) {}
+  explicit CountingDevice(std::size_t limit, bool throws = false, int* released = nullptr)
+      : limit_(limit), throws_(throws), released_(released) {}
   ~CountingDevice() override { release_pool(); }
 
   std::string name() const override { return "counting"; }
@@ -49,12 +51,14 @@ class CountingDevice final : public Device {
     used -= sizes_.at(data);
     sizes_.erase(data);
     ++releases;
+    if (released_ != nullptr) ++*released_;
     std::free(data);
   }
 
  private:
   std::size_t limit_;
   bool throws_;
+  int* released_;
   std::map<void*, std::size_t> sizes_;
 };
 
@@ -119,16 +123,23 @@ TEST_CASE("pool: block sizes waste at most a sixteenth") {
   }
 }
 
-TEST_CASE("pool: a buffer may outlive nothing, and does no harm where it outlives the device") {
+TEST_CASE("pool: a buffer that outlives its device is never released") {
   Buffer left;
   void* block = nullptr;
+  int released = 0;
   {
-    CountingDevice device(1 << 20);
+    CountingDevice device(1 << 20, false, &released);
     left = device.allocate(100);
     block = left.data();
+    { const Buffer other = device.allocate(100); }
+    CHECK(released == 0);  // kept for the next request
   }
+  CHECK(released == 1);  // the other one
+  REQUIRE(left.data() == block);
+  std::memset(block, 1, 100);  // still there: AddressSanitizer would know
   left = {};
-  std::free(block);  // the device is gone, so nobody else frees it
+  CHECK(released == 1);  // there is no device that could be asked
+  std::free(block);      // nobody else frees it
 }
 
 TEST_CASE("make_device: names and refusals") {

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <set>
+#include <string>
 
 #include "data/image_folder.h"
 #include "data/loader.h"
@@ -23,6 +24,11 @@ Image base() {
 
 Image warp_whole(const Image& image, const Affine& map, int width, int height) {
   return warp(image, {0, 0, image.width, image.height}, image.width, image.height, map, width, height);
+}
+
+/// The pixels, for a set of different pictures. (Of vectors of bytes in order GCC 12 warns by mistake.)
+std::string pixels(const Image& image) {
+  return {image.rgb.begin(), image.rgb.end()};
 }
 
 double mean_difference(const Image& a, const Image& b) {
@@ -50,7 +56,7 @@ TEST_CASE("a warp that changes nothing gives the picture, and one that only scal
 
 TEST_CASE("each of the eight symmetries is the warp through its own map, and a quarter turn is counter-clockwise") {
   Image image = base();
-  std::set<std::vector<uint8_t>> seen;
+  std::set<std::string> seen;
   for (int turns = 0; turns < 4; ++turns) {
     for (bool flip : {false, true}) {
       Placement placement = Placement::whole(61, 47);
@@ -69,7 +75,7 @@ TEST_CASE("each of the eight symmetries is the warp through its own map, and a q
       Image mirrored = render(image, placement);
       for (int x = 0; x < size.width; ++x)
         CHECK(std::memcmp(mirrored.row(1) + 3 * x, exact.row(1) + 3 * (size.width - 1 - x), 3) == 0);
-      seen.insert(exact.rgb);
+      seen.insert(pixels(exact));
     }
   }
   CHECK(seen.size() == 8);
@@ -142,7 +148,7 @@ TEST_CASE("every set: undecoded and decoded pictures give the same bits, by seed
       augmentation.erase = set == "side-on" ? 0.5 : 0;
       const Transforms transform = augmentation.transform(24);
       Image image = read_image(fixture(name));
-      std::set<std::vector<uint8_t>> versions;
+      std::set<std::string> versions;
       for (int i = 0; i < 12; ++i) {
         Philox one = item_random(5, 2, i), two = item_random(5, 2, i);
         ImageReader reader(fixture(name));
@@ -154,7 +160,7 @@ TEST_CASE("every set: undecoded and decoded pictures give the same bits, by seed
         Philox three = item_random(5, 2, i);
         ImageReader again(fixture(name));
         CHECK(largest_difference(quick, transform.apply(again, three)) == 0);
-        versions.insert(quick.rgb);
+        versions.insert(pixels(quick));
       }
       CHECK(versions.size() == (augmentation.random() ? 12 : 1));
     }
