@@ -36,6 +36,7 @@ BarChart bars_of(const Report& report, const std::string& op, const std::string&
       shapes.push_back(row.shape);
   }
   chart.title = caption(report, fmt::format("{} {}", op, dtype));
+  chart.x_label = "call";
   chart.y_label = by_flops ? "TFLOP/s" : "GB/s";
   for (const Row& row : report.rows) {
     if (row.op != op || row.dtype != dtype || !usable(row)) continue;

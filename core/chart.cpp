@@ -36,15 +36,16 @@ constexpr std::size_t kStyles = 7;
 constexpr const char* kColors[kStyles] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"};
 
 /// Titles, labels and the look that every chart has.
-std::string head(const std::string& title, const std::string& y_label) {
+std::string head(const std::string& title, const std::string& x_label, const std::string& y_label) {
   std::string styles;
   for (std::size_t i = 0; i < kStyles; ++i)
     styles += fmt::format("set style line {} lc rgb '{}' lw 2\n", i + 1, kColors[i]);
   return fmt::format(
-      "set encoding utf8\nset title {} noenhanced\nset ylabel {} noenhanced\nset grid ytics lc rgb '#d0d0d0'\n"
+      "set encoding utf8\nset title {} noenhanced\nset xlabel {} noenhanced\nset ylabel {} noenhanced\nset grid ytics "
+      "lc rgb '#d0d0d0'\n"
       "set border 3\nset tics nomirror\nset key outside bottom center horizontal noenhanced\n{}set style increment "
       "user\n",
-      quoted(title), quoted(y_label), styles);
+      quoted(title), quoted(x_label), quoted(y_label), styles);
 }
 
 /// True where x counts a few things (epochs): half of one would mean nothing.
@@ -61,13 +62,41 @@ bool counts(const Chart& chart) {
   return !chart.log_x && high - low <= kFew;
 }
 
-/// What a point says of itself: "validation loss 0.4213 at epoch 3". Stands in double quotes in a data block.
-std::string hover_text(const Chart& chart, const Series& series, double x, double y) {
-  const std::string& what = series.name.empty() ? chart.y_label : series.name;
-  std::string text = fmt::format("{} {:.5g} at {} {:.6g}", what, y, chart.x_label, x);
+/// A text in double quotes for a data block. It comes out in a script's string, in single quotes.
+std::string hover_text(std::string text) {
   for (char& c : text)
     if (c == '"' || c == '\'' || c == '\\' || c == '\n') c = ' ';
   return fmt::format("\"{}\"", text);
+}
+
+/// What a point says of itself: "validation loss 0.4213 at epoch 3".
+std::string hover_text(const Chart& chart, const Series& series, double x, double y) {
+  const std::string& what = series.name.empty() ? chart.y_label : series.name;
+  return hover_text(fmt::format("{} {:.5g} at {} {:.6g}", what, y, chart.x_label, x));
+}
+
+/// Points that look like `mark` and say their third column where the mouse is over them.
+std::string hovering(const std::string& block, const std::string& mark) {
+  return fmt::format(", {} using 1:2:3 with labels hypertext point {} notitle", block, mark);
+}
+
+/// What the bars of one series say of themselves: "cats, training: 20 pictures". gnuplot lets points alone say
+/// something, so each bar holds a column of them. A cluster of n bars is n + 1 bars wide ("gap 1") and its middle
+/// stands at its row's number.
+std::string hover_points(const BarChart& chart, std::size_t number) {
+  constexpr int kPoints = 16;
+  const BarChart::Bars& bars = chart.series[number];
+  const auto count = static_cast<double>(chart.series.size());
+  std::string data;
+  for (std::size_t row = 0; row < std::min(bars.values.size(), chart.categories.size()); ++row) {
+    if (!std::isfinite(bars.values[row])) continue;
+    const double x = static_cast<double>(row) + (static_cast<double>(number) - (count - 1) / 2) / (count + 1);
+    const std::string text =
+        hover_text(fmt::format("{}, {}: {:.6g} {}", chart.categories[row], bars.name, bars.values[row], chart.y_label));
+    for (int i = 1; i <= kPoints; ++i)
+      data += fmt::format("{:.9g} {:.9g} {}\n", x, bars.values[row] * i / kPoints, text);
+  }
+  return data;
 }
 
 /// "lines ls 2": the mark in the style of this number.
@@ -175,7 +204,7 @@ bool can_draw() {
 }
 
 std::string script_of(const Chart& chart) {
-  std::string script = head(chart.title, chart.y_label) + "set xlabel " + quoted(chart.x_label) + " noenhanced\n";
+  std::string script = head(chart.title, chart.x_label, chart.y_label);
   // 1e-07, not 0.0000001: a logarithmic axis has few digits to say and many zeros.
   if (chart.log_x) script += "set logscale x\nset format x '%g'\n";
   if (chart.log_y) script += "set logscale y\nset format y '%g'\n";
@@ -195,8 +224,7 @@ std::string script_of(const Chart& chart) {
     plot += fmt::format("{}$s{} using 1:2 with {} {}", plot.empty() ? "plot " : ", ", i,
                         style_of(series.mark, i % kStyles + 1), key_of(series.name));
     if (chart.hover)
-      plot += fmt::format(", $s{} using 1:2:3 with labels hypertext point pt 7 ps 0.5 lc rgb '{}' notitle", i,
-                          kColors[i % kStyles]);
+      plot += hovering(fmt::format("$s{}", i), fmt::format("pt 7 ps 0.5 lc rgb '{}'", kColors[i % kStyles]));
   }
   if (plot.empty()) fail(fmt::format("chart: \"{}\" has no point to draw", chart.title));
   return script + plot + "\n";
@@ -206,7 +234,7 @@ std::string script_of(const BarChart& chart) {
   if (chart.series.empty() || chart.categories.empty())
     fail(fmt::format("chart: \"{}\" has no bar to draw", chart.title));
   std::string script =
-      head(chart.title, chart.y_label) +
+      head(chart.title, chart.x_label, chart.y_label) +
       "set style data histograms\nset style histogram clustered gap 1\nset style fill solid 0.9\n"
       "set boxwidth 0.9 relative\nset yrange [0:*]\nset xtics rotate by -30 noenhanced\n$bars << EOD\n";
   for (std::size_t row = 0; row < chart.categories.size(); ++row) {
@@ -220,11 +248,17 @@ std::string script_of(const BarChart& chart) {
     }
     script += "\n";
   }
-  script += "EOD\nplot ";
-  for (std::size_t i = 0; i < chart.series.size(); ++i)
-    script += fmt::format("{}$bars using {}:xtic(1) ls {} {}", i == 0 ? "" : ", ", i + 2, i % kStyles + 1,
-                          key_of(chart.series[i].name));
-  return script + "\n";
+  script += "EOD\n";
+  std::string plot = "plot ", hover;
+  for (std::size_t i = 0; i < chart.series.size(); ++i) {
+    plot += fmt::format("{}$bars using {}:xtic(1) ls {} {}", i == 0 ? "" : ", ", i + 2, i % kStyles + 1,
+                        key_of(chart.series[i].name));
+    const std::string points = chart.hover ? hover_points(chart, i) : "";
+    if (points.empty()) continue;
+    script += fmt::format("$h{} << EOD\n{}EOD\n", i, points);
+    hover += hovering(fmt::format("$h{}", i), "pt 5 ps 1.5 lc rgb '#ff000000'");  // wholly transparent, and there
+  }
+  return script + plot + hover + "\n";
 }
 
 std::string svg_of(const Chart& chart, ChartSize size) {

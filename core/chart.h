@@ -30,13 +30,14 @@ struct Chart {
 
 /// A group of bars for each category, one bar a series. A NaN value has no bar.
 struct BarChart {
-  std::string title, y_label;
+  std::string title, x_label, y_label;  ///< what the categories are ("class"), and the values' unit
   std::vector<std::string> categories;
   struct Bars {
     std::string name;
     std::vector<double> values;  ///< by category
   };
   std::vector<Bars> series;
+  bool hover = false;  ///< as a Chart's: each bar says its value, along its whole height
 };
 
 struct ChartSize {

@@ -128,8 +128,11 @@ LrFindResult Learner::lr_find(const LrFindOptions& options) {
 }
 
 Chart lr_find_chart(const std::vector<LrPoint>& points) {
-  Chart chart{
-      .title = "Loss by learning rate", .x_label = "learning rate", .y_label = "loss", .series = {}, .log_x = true};
+  Chart chart{.title = "Loss by learning rate",
+              .x_label = "learning rate",
+              .y_label = "loss (nats)",
+              .series = {},
+              .log_x = true};
   chart.series = {{.name = "of the batch", .points = {}, .mark = Mark::points}, {.name = "smoothed", .points = {}}};
   if (points.empty()) return chart;
   // Single batches soar before the smoothed loss does, and would press it flat: those are in the table alone.

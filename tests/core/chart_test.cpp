@@ -41,21 +41,38 @@ TEST_CASE("chart: the script holds every finite point, quoted texts and the axes
 }
 
 TEST_CASE("chart: bars say their categories and values; one that is not known is left out") {
-  const BarChart bars{.title = "bars",
-                      .y_label = "GB/s",
-                      .categories = {"one", "two"},
-                      .series = {{"ours", {1, 2.5}}, {"theirs", {std::nan(""), 3}}}};
+  BarChart bars{.title = "bars",
+                .x_label = "kind",
+                .y_label = "GB/s",
+                .categories = {"one", "two"},
+                .series = {{"ours", {1, 2.5}}, {"theirs", {std::nan(""), 3}}}};
   const std::string script = script_of(bars);
   CHECK(script.find("\"one\" 1 NaN\n\"two\" 2.5 3\nEOD") != std::string::npos);
   CHECK(script.find("title 'theirs'") != std::string::npos);
+  CHECK(script.find("set xlabel 'kind'") != std::string::npos);
+  CHECK(script.find("hypertext") == std::string::npos);
+  // Where they hover, each says its value from its foot to its top: the two of a cluster stand a third apart.
+  bars.hover = true;
+  bars.series[0].name = "it's \"ours\"";
+  const std::string hovering = script_of(bars);
+  CHECK(hovering.find("\n-0.166666667 1 \"one, it s  ours : 1 GB/s\"\n") != std::string::npos);
+  CHECK(hovering.find("\n0.833333333 1.25 \"two, it s  ours : 2.5 GB/s\"\n") != std::string::npos);
+  CHECK(hovering.find("\n1.16666667 3 \"two, theirs: 3 GB/s\"\n") != std::string::npos);
+  CHECK(hovering.find("one, theirs") == std::string::npos);
+  if (!can_draw()) return;
+  const std::string svg = svg_of(bars);
+  for (const char* part :
+       {"showHypertext(evt,'one, it s  ours : 1 GB/s')", "showHypertext(evt,'two, theirs: 3 GB/s')", ">kind<", "GB/s"})
+    CHECK_MESSAGE(svg.find(part) != std::string::npos, part);
 }
 
 TEST_CASE("chart: nothing to draw is an error that names the chart") {
   Chart chart = rising();
   chart.series = {{"empty", {{0, std::nan("")}}}};
   CHECK(error_of([&] { script_of(chart); }) == "chart: \"It's a \"test\" of a_b\" has no point to draw");
-  CHECK(error_of([] { script_of(BarChart{.title = "none", .y_label = "", .categories = {}, .series = {}}); }) ==
-        "chart: \"none\" has no bar to draw");
+  CHECK(error_of([] {
+          script_of(BarChart{.title = "none", .x_label = "", .y_label = "", .categories = {}, .series = {}});
+        }) == "chart: \"none\" has no bar to draw");
 }
 
 TEST_CASE("chart: PNG and SVG files of the size that was asked for") {

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cstdlib>
 #include <map>
@@ -160,6 +161,74 @@ TEST_CASE("report: what lr-find left in the folder is drawn, with the suggestion
     ++compared;
   }
   CHECK(compared >= 3);  // there need not be a proposal
+}
+
+TEST_CASE("report: every chart has both axes and says its values under the mouse") {
+  if (!weft::can_draw()) {
+    MESSAGE("skipped: no gnuplot");
+    return;
+  }
+  const std::string& page = reported().page;
+  // Title, horizontal axis, vertical axis with its unit, and what one of its marks says.
+  const std::vector<std::array<const char*, 4>> charts = {
+      {"Loss", "epoch", "loss (nats)", "validation loss [0-9.e-]+ at epoch 1"},
+      {"Accuracy and F1", "epoch", "%", "macro F1 [0-9.e-]+ at epoch 1"},
+      {"Learning rate", "step", "learning rate", "learning rate 0.01 at step 4"},
+      {"Training loss, smoothed", "step", "loss (nats)", "loss .nats. [0-9.e-]+ at step 4"},
+      {"Loss by learning rate", "learning rate", "loss (nats)", "smoothed [0-9.e-]+ at learning rate [0-9.e-]+"},
+      {"Pictures of each class", "class", "pictures", "dogs, training: 20 pictures"},
+  };
+  std::size_t drawn = 0;
+  for (std::size_t at = page.find("<svg"); at != std::string::npos; at = page.find("<svg", at + 1), ++drawn) {
+    REQUIRE(drawn < charts.size());
+    const std::string svg = page.substr(at, page.find("</svg>", at) - at);
+    const auto& [title, x, y, mark] = charts[drawn];
+    CAPTURE(title);
+    for (const char* text : {title, x, y})
+      CHECK_MESSAGE(svg.find(std::string(">").append(text).append("<")) != std::string::npos, text);
+    CHECK(std::regex_search(svg, std::regex(std::string("showHypertext\\(evt,'").append(mark).append("'\\)"))));
+  }
+  CHECK(drawn == charts.size());
+}
+
+TEST_CASE("report: stages and whatever else was asked for are told in words; what is the default is not") {
+  const std::string& plain = reported().page;
+  CHECK(plain.find("It went through the pictures 1 time, at a learning rate of 0.01 (constant schedule). "
+                   "It used batches of 8 pictures. Of ") != std::string::npos);
+  const TemporaryFolder folder;
+  const auto told = [&](const char* name, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"train",           drawn_sample().string(),
+                                          "--out",           (folder / name).string(),
+                                          "--arch",          "squeezenet1_1",
+                                          "--size",          "32",
+                                          "--device",        "cpu",
+                                          "--feature-cache", "none"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const auto trained = dogs_vs_cats(arguments);
+    REQUIRE_MESSAGE(trained.status == 0, trained.err);
+    const auto made = dogs_vs_cats({"report", (folder / name).string(), "--device", "cpu", "--no-audit"});
+    REQUIRE_MESSAGE(made.status == 0, made.err);
+    const std::string page = read_all(folder / name / "report.html");
+    return page.substr(page.find("<p>A "), page.find("<div class=\"cards\">") - page.find("<p>A "));
+  };
+  const std::string staged =
+      told("staged", {"--stages", "head:2@1e-2; features.12:1@1e-3; all:sgdr(1 cycles, cycle_mult=2)@1e-4,1e-3,1e-2",
+                      "--policy", "cosine", "--augment", "side-on", "--cutout", "0.25", "--mixup", "0.2",
+                      "--label-smoothing", "0.1", "--ema", "0.9", "--clip", "2"});
+  CAPTURE(staged);
+  CHECK(staged.find("It was trained in 3 stages: its head alone, 2 epochs at a learning rate of up to 0.01 (cosine "
+                    "schedule); its layers from features.12 on, 1 epoch at a learning rate of up to 0.001 (cosine "
+                    "schedule); then all its layers, 1 epoch at learning rates of up to 0.0001, 0.001 and 0.01 from "
+                    "its input to its head (sgdr schedule, cycle_mult 2). It used augmented pictures (side-on, cutout "
+                    "0.25; not while its head alone was trained), mixup (alpha 0.2), label smoothing of 0.1, gradients "
+                    "clipped to a norm of 2 and the exponential average of its weights (decay 0.9). Of 10 ") !=
+        std::string::npos);
+  const std::string head = told("head", {"--freeze", "--epochs", "2", "--lr", "0.05", "--weight-decay", "0.001",
+                                         "--warmup", "0.5", "--best", "accuracy"});
+  CAPTURE(head);
+  CHECK(head.find("Only its last layer was trained; the layers below were kept as they came. It went through the "
+                  "pictures 2 times, at a learning rate of 0.05 (constant schedule, warmup 0.5). It used weight decay "
+                  "0.001 and the weights of its best epoch by accuracy. Of ") != std::string::npos);
 }
 
 TEST_CASE("report: a browser shows it at 1280 and at 400 pixels, without an error") {

@@ -7,6 +7,7 @@
 #include "nn/metrics.h"
 #include "tools/dogs_vs_cats/html.h"
 #include "tools/dogs_vs_cats/progress.h"
+#include "tools/dogs_vs_cats/report_words.h"
 
 namespace weft::cli {
 namespace {
@@ -16,34 +17,6 @@ using html::escaped;
 std::string option(const ReportData& data, const std::string& name) {
   const auto found = data.config.options.find(name);
   return found == data.config.options.end() ? std::string() : found->second;
-}
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (std::size_t i = 0; i < words.size(); ++i)
-    text += (i == 0 ? "" : i + 1 == words.size() ? " and " : ", ") + words[i];
-  return text;
-}
-
-/// What was run, as one would tell it.
-std::string in_words(const ReportData& data) {
-  const std::string weights = option(data, "weights"), policy = option(data, "policy");
-  const std::string classes = joined(data.config.classes);
-  std::string text = fmt::format(
-      "A {} learned {} from {} pictures of {} by {} pixels. ", data.config.arch,
-      data.config.multi_label ? "which of the labels " + classes + " a picture has," : "to tell " + classes + " apart",
-      data.training_count, data.config.size, data.config.size);
-  text += weights.empty() ? "It started from random numbers. " : fmt::format("It started from {}. ", weights);
-  if (option(data, "freeze") == "true")
-    text += "Only its last layer was trained; the layers below were kept as they came. ";
-  text +=
-      fmt::format("It went through the pictures {} {}", data.epochs.size(), data.epochs.size() == 1 ? "time" : "times");
-  if (!option(data, "lr").empty())
-    text += fmt::format(", with a largest learning rate of {} ({} schedule)", option(data, "lr"), policy);
-  text += fmt::format(". Of {} {} that it had never seen it gets {:.2f}% right.", data.evaluation.predictions.size(),
-                      data.config.multi_label ? "pictures, all their labels asked," : "pictures",
-                      data.evaluation.accuracy * 100);
-  return escaped(text);
 }
 
 std::string cards(const ReportData& data) {
@@ -225,8 +198,12 @@ std::string inside(const ReportData& data) {
 }
 
 std::string data_set(const ReportData& data) {
-  BarChart balance{
-      .title = "Pictures of each class", .y_label = "pictures", .categories = data.config.classes, .series = {}};
+  BarChart balance{.title = "Pictures of each class",
+                   .x_label = data.config.multi_label ? "label" : "class",
+                   .y_label = "pictures",
+                   .categories = data.config.classes,
+                   .series = {},
+                   .hover = true};
   std::vector<std::vector<std::string>> rows = {{"class", "training", "validation"}};
   BarChart::Bars training{"training", {}}, validation{"validation", {}};
   for (std::size_t i = 0; i < data.config.classes.size(); ++i) {
@@ -263,7 +240,7 @@ std::string settings(const ReportData& data) {
 
 std::string report_page(const ReportData& data) {
   const std::string title = fmt::format("{}: {}", data.config.arch, joined(data.config.classes));
-  std::string body = fmt::format("<h1>{}</h1>\n<p>{}</p>\n", escaped(title), in_words(data)) + cards(data);
+  std::string body = fmt::format("<h1>{}</h1>\n<p>{}</p>\n", escaped(title), escaped(in_words(data))) + cards(data);
   body +=
       "<nav><a href=\"#training\">Training</a><a href=\"#confusion\">Confusion</a><a href=\"#pictures\">Pictures</a>"
       "<a href=\"#inside\">Inside</a><a href=\"#data\">Data</a><a href=\"#layers\">Layers</a>"
