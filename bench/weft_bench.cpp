@@ -3,7 +3,7 @@
 //   weft_bench [--device cuda|simt|cpu] [--sets gemm,resnet34,...] [--op RE] [--rung RE] [--shape RE] [--dtype
 //   f32,bf16]
 //              [--out FOLDER] [--tune FILE] [Google Benchmark's own flags]
-//   weft_bench --rungs                  lists all rungs
+//   weft_bench --rungs [--resources]    lists all rungs, or the threads and shared memory of what they launch
 //   weft_bench --from FILE --out FOLDER makes table and charts of an earlier run's JSON again; without --out its
 //   summary
 
@@ -21,6 +21,7 @@
 #include "core/version.h"
 #include "kernels/error.h"
 #include "kernels/rung_table.h"
+#include "kernels/simt/rung_resources.h"
 
 using namespace weft;
 using namespace weft::bench;
@@ -33,7 +34,7 @@ struct Options {
   std::string device = "cuda", tune, from, name = "bench";
   fs::path out;
   std::vector<std::string> dtypes = {"f32", "bf16"};
-  bool list_rungs = false, describe = false, no_rotate = false, no_peers = false, no_charts = false;
+  bool list_rungs = false, resources = false, describe = false, no_rotate = false, no_peers = false, no_charts = false;
   CaseOptions cases;
   RunOptions run;
 };
@@ -61,6 +62,23 @@ void list_rungs(const std::string& op_pattern) {
     for (const Rung& rung : op->rungs)
       fmt::print("  {}/{}  ({})\n      {}\n", op->name, rung.name, needs_text(rung.needs), rung.idea);
   }
+}
+
+/// What each rung's launches ask for, a line a place; tools/kernel_resources appends it to what the compiler says.
+void list_resources(const std::string& op_pattern) {
+  const std::regex wanted(op_pattern);
+  fmt::print(
+      "Launches of each rung: the largest figures over the catalogue's shapes, in float32 and bfloat16, as simt ran "
+      "them;\na larger shape may want more of a rung that cuts its work by the shape. Shared memory is in bytes; "
+      "allowed is what\nthe least GPU that the rung may run on gives a block.\n\n"
+      "{:>9}{:>9}{:>16}{:>15}{:>10}{:>10}  {:<52} launched at\n",
+      "threads", "cluster", "dynamic shared", "static shared", "together", "allowed", "rung");
+  const auto all = weft::simt::rung_launches([&](const Op& op) { return std::regex_search(op.name, wanted); });
+  for (const auto& launches : all)
+    fmt::print("{:>9}{:>9}{:>16}{:>15}{:>10}{:>10}  {:<52} {}\n", launches.threads, launches.cluster_blocks,
+               launches.dynamic_shared_bytes, launches.static_shared_bytes, launches.shared_bytes,
+               weft::simt::shared_limit(launches.rung->needs),
+               fmt::format("{}/{}", launches.op->name, launches.rung->name), launches.place);
 }
 
 void write_text(const fs::path& path, const std::string& text) {
@@ -159,7 +177,10 @@ int main(int argc, char** argv) {
       "--benchmark_list_tests, --benchmark_repetitions=N) work as well.");
   Options options;
   app.set_version_flag("--version", std::string(version()));
-  app.add_flag("--rungs", options.list_rungs, "List every rung: what it needs, and its idea");
+  CLI::Option* const list = app.add_flag("--rungs", options.list_rungs, "List every rung: what it needs, and its idea");
+  app.add_flag("--resources", options.resources,
+               "With --rungs: threads, clusters and shared memory of each rung's launches, from a run on simt")
+      ->needs(list);
   app.add_flag("--describe", options.describe, "Say what device, driver and libraries are here; measure nothing");
   app.add_option("--device", options.device, "cuda, cuda:N, simt (times mean nothing there) or cpu (oneDNN alone)")
       ->capture_default_str();
@@ -204,7 +225,10 @@ int main(int argc, char** argv) {
   }
   try {
     if (options.list_rungs) {
-      list_rungs(options.cases.op);
+      if (options.resources)
+        list_resources(options.cases.op);
+      else
+        list_rungs(options.cases.op);
       return 0;
     }
     if (options.describe) {

@@ -16,6 +16,7 @@
 #include "kernels/error.h"
 #include "kernels/simt/block.h"
 #include "kernels/simt/cluster.h"
+#include "kernels/simt/launches.h"
 #include "kernels/simt/sanitizer.h"
 
 namespace weft::simt {
@@ -271,6 +272,8 @@ void run_grid(dim3 grid, dim3 block, dim3 cluster, unsigned shared_bytes, void (
     static std::mutex one_launch;
     static Pool pool;
     const std::lock_guard lock(one_launch);
+    const bool watched = launches_watched();
+    if (watched) note_launch_begins();
     const int threads = thread_count();
     if (job.cluster_blocks > 1) {
       static Pool cluster_pool;  // of another size than the pool, which would otherwise be made anew each time
@@ -281,6 +284,13 @@ void run_grid(dim3 grid, dim3 block, dim3 cluster, unsigned shared_bytes, void (
       work(job);
     } else {
       pool.run(job, threads - 1);
+    }
+    if (watched) {
+      note_launch({.file = where.file,
+                   .line = where.line,
+                   .threads = block.x * block.y * block.z,
+                   .cluster_blocks = job.cluster_blocks,
+                   .dynamic_shared_bytes = shared_bytes});
     }
   }
   if (job.failed) {

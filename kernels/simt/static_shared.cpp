@@ -22,6 +22,7 @@
 
 #include "kernels/error.h"
 #include "kernels/simt/block.h"
+#include "kernels/simt/launches.h"
 
 namespace weft::simt {
 
@@ -192,6 +193,10 @@ void SharedMark::poison() {
     fill_poison(memory, bytes);
     passed().variables.emplace_back(reinterpret_cast<std::uintptr_t>(memory), bytes);
   }
+  if (!launches_watched()) return;
+  std::size_t bytes = 0;
+  for (const auto& variable : passed().variables) bytes += variable.second;
+  note_static_shared(bytes);
 }
 
 bool shared_poison_available() {

@@ -54,6 +54,18 @@ TEST_CASE("weft_bench --rungs: each rung with what it needs and its idea") {
   CHECK(has(one.out, "relu/float4  (any GPU; f32, bf16)"));
 }
 
+TEST_CASE("weft_bench --rungs --resources: what each rung's launches ask for, the dynamic shared memory included") {
+  const auto listed = weft_bench({"--rungs", "--resources", "--op", "^log_softmax$"});
+  CHECK(listed.status == 0);
+  INFO(listed.out);
+  CHECK(lines(listed.out) == 4 + 6);
+  // A row of 20011 floats, wherever it starts, and the warps' sums.
+  CHECK(
+      has(listed.out, "1024        1           80064            256     80320    101376  log_softmax/shared-resident"));
+  CHECK(has(listed.out, "kernels/softmax.cu:"));
+  CHECK(weft_bench({"--resources"}).status == 2);
+}
+
 TEST_CASE(
     "weft_bench on simt: measures, verifies, writes JSON, table and charts, and says that its times mean nothing") {
   const TemporaryFolder folder;
