@@ -8,8 +8,8 @@
 // the box. A store skips what lies outside. It reads shared memory through the asynchronous proxy: fence_proxy_async()
 // in every thread that wrote there, a barrier, then the store. Its source may be written again after
 // bulk_wait_group_read(). The box in shared memory begins at a multiple of 128 bytes; swizzles count from multiples of
-// 256, 512 and 1024. Coordinates are those of the box's first element, x along the innermost axis; they may be
-// negative.
+// 256, 512 and 1024. Coordinates are those of the box's first element, x along the innermost axis. A load's may be
+// negative, a store's may not ("Restriction on Tensor Copy instructions").
 
 #include <cstdint>
 
@@ -246,7 +246,50 @@ __device__ __forceinline__ void tma_store_5d(const TensorMap& map, int x, int y,
 #endif
 }
 
-/// The same, but adds to what lies there, in the tensor's type; in which order blocks do so is open.
+/// A column of pixels, [pixel][channel] in this block's shared memory, into a tensor whose map encode_im2col() built:
+/// to channels from c on, and to the positions from (n, ..., h, w) on in the order of an im2col load. No filter moves
+/// them, so a load with filter offsets of 0 reads the same pixels back. Of the map's bounding box no part may lie
+/// outside the tensor: no lower corner is negative, no upper one positive. Pixels beyond the last image are not
+/// written. `cp.async.bulk.tensor`, im2col_no_offs mode.
+__device__ __forceinline__ void tma_store_im2col_3d(const TensorMap& map, int c, int w, int n, const void* shared,
+                                                    [[maybe_unused]] Site site = Site::here()) {
+#if WEFT_TARGET_IS_CUDA
+  asm volatile(
+      "cp.async.bulk.tensor.3d.global.shared::cta.im2col_no_offs.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(&map),
+      "r"(shared_address(shared)), "r"(c), "r"(w), "r"(n)
+      : "memory");
+#else
+  emulate_tensor_store(map, {.rank = 3, .at = {c, w, n}, .im2col = true}, shared, false,
+                       "cp.async.bulk.tensor.3d.im2col_no_offs", site);
+#endif
+}
+__device__ __forceinline__ void tma_store_im2col_4d(const TensorMap& map, int c, int w, int h, int n,
+                                                    const void* shared, [[maybe_unused]] Site site = Site::here()) {
+#if WEFT_TARGET_IS_CUDA
+  asm volatile(
+      "cp.async.bulk.tensor.4d.global.shared::cta.im2col_no_offs.bulk_group [%0, {%2, %3, %4, %5}], [%1];" ::"l"(&map),
+      "r"(shared_address(shared)), "r"(c), "r"(w), "r"(h), "r"(n)
+      : "memory");
+#else
+  emulate_tensor_store(map, {.rank = 4, .at = {c, w, h, n}, .im2col = true}, shared, false,
+                       "cp.async.bulk.tensor.4d.im2col_no_offs", site);
+#endif
+}
+__device__ __forceinline__ void tma_store_im2col_5d(const TensorMap& map, int c, int w, int h, int d, int n,
+                                                    const void* shared, [[maybe_unused]] Site site = Site::here()) {
+#if WEFT_TARGET_IS_CUDA
+  asm volatile(
+      "cp.async.bulk.tensor.5d.global.shared::cta.im2col_no_offs.bulk_group [%0, {%2, %3, %4, %5, %6}], [%1];" ::"l"(
+          &map),
+      "r"(shared_address(shared)), "r"(c), "r"(w), "r"(h), "r"(d), "r"(n)
+      : "memory");
+#else
+  emulate_tensor_store(map, {.rank = 5, .at = {c, w, h, d, n}, .im2col = true}, shared, false,
+                       "cp.async.bulk.tensor.5d.im2col_no_offs", site);
+#endif
+}
+
+/// A box as tma_store_2d's, but it adds to what lies there, in the tensor's type; in which order blocks do so is open.
 /// `cp.reduce.async.bulk.tensor`.
 __device__ __forceinline__ void tma_reduce_add_2d(const TensorMap& map, int x, int y, const void* shared,
                                                   [[maybe_unused]] Site site = Site::here()) {

@@ -82,12 +82,14 @@ TEST_CASE("tma: until it is waited for, a load's destination is poison; a wait f
 }
 
 /// Two rounds through one buffer: write, fence, store; then write the next over it. What arrives, with one step left
-/// out.
-enum class Skip { nothing, fence, wait };
-std::vector<float> store_twice(Skip skip, std::string* error) {
-  Tensor target({4, 8});
-  const int box[2] = {4, 4};
-  const TensorMap map = encode_tiled(target.map, box);
+/// out. A round is 4 x 4 elements of a tensor of 4 x 8: a box, or, in im2col mode, a column of pixels.
+enum class Mode { tile, im2col };
+enum class Skip { nothing, fence, wait, last_commit, last_wait };
+std::vector<float> store_twice(Mode mode, Skip skip, std::string* error) {
+  Tensor target({4, 8, 1});
+  const int box[3] = {4, 4, 1}, corner[1] = {0};
+  const TensorMap map =
+      mode == Mode::tile ? encode_tiled(target.map, box) : encode_im2col(target.map, corner, corner, 4, 4);
   *error = error_of_grid(dim3(1), dim3(16), 1024, [&] {
     auto* shared = dynamic_shared<float>();
     for (int round = 0; round < 2; ++round) {
@@ -97,26 +99,53 @@ std::vector<float> store_twice(Skip skip, std::string* error) {
       if (skip != Skip::fence) fence_proxy_async();
       __syncthreads();
       if (threadIdx.x == 0) {
-        tma_store_2d(map, 0, 4 * round, shared);
-        bulk_commit_group();
+        if (mode == Mode::tile) tma_store_3d(map, 0, 4 * round, 0, shared);
+        if (mode == Mode::im2col) tma_store_im2col_3d(map, 0, 4 * round, 0, shared);
+        if (round == 0 || skip != Skip::last_commit) bulk_commit_group();
       }
     }
-    if (threadIdx.x == 0) bulk_wait_group_read<0>();
+    if (threadIdx.x == 0 && skip != Skip::last_wait) bulk_wait_group_read<0>();
   });
   return {target.data(), target.data() + 32};
 }
 
 TEST_CASE("tma: a store reads its source late, and through the asynchronous proxy") {
-  std::string error;
-  const auto right = store_twice(Skip::nothing, &error);
-  CHECK(error == "");
-  for (int i = 0; i < 32; ++i) CHECK(right[i] == static_cast<float>(1000 * (i / 16 + 1) + i % 16));
-  const auto unfenced = store_twice(Skip::fence, &error);
-  CHECK(error == "");
-  for (int i = 0; i < 32; ++i) CHECK(std::isnan(unfenced[i]));
-  const auto overwritten = store_twice(Skip::wait, &error);
-  CHECK(error == "");
-  for (int i = 0; i < 32; ++i) CHECK(overwritten[i] == static_cast<float>(2000 + i % 16));
+  for (const Mode mode : {Mode::tile, Mode::im2col}) {
+    CAPTURE(static_cast<int>(mode));
+    std::string error;
+    for (const std::uint64_t seed : {0, 1, 2, 3}) {
+      const Seed with(seed);
+      const auto right = store_twice(mode, Skip::nothing, &error);
+      CHECK(error == "");
+      for (int i = 0; i < 32; ++i) CHECK(right[i] == static_cast<float>(1000 * (i / 16 + 1) + i % 16));
+      const auto unfenced = store_twice(mode, Skip::fence, &error);
+      CHECK(error == "");
+      for (int i = 0; i < 32; ++i) CHECK(std::isnan(unfenced[i]));
+    }
+    const auto overwritten = store_twice(mode, Skip::wait, &error);
+    CHECK(error == "");
+    for (int i = 0; i < 32; ++i) CHECK(overwritten[i] == static_cast<float>(2000 + i % 16));
+    for (const Skip skip : {Skip::last_commit, Skip::last_wait}) {
+      store_twice(mode, skip, &error);
+      CHECK(contains(error, "still reads its shared memory"));
+    }
+  }
+}
+
+TEST_CASE("tma: a store that nobody waits for reads its source at some time, as the seed has it") {
+  bool early = false, late = false;
+  for (std::uint64_t seed = 1; seed <= 32; ++seed) {
+    const Seed with(seed);
+    std::string error;
+    const auto found = store_twice(Mode::im2col, Skip::wait, &error);
+    CHECK(error == "");
+    const bool overwritten = found[0] == 2000;
+    CHECK((overwritten || found[0] == 1000));
+    (overwritten ? late : early) = true;
+    CHECK(store_twice(Mode::im2col, Skip::wait, &error) == found);
+  }
+  CHECK(early);
+  CHECK(late);
 }
 
 TEST_CASE("tma: misuse in a kernel") {
@@ -161,6 +190,66 @@ TEST_CASE("tma: misuse in a kernel") {
     mbarrier_wait(b, 0);
   });
   CHECK(contains(short_by_16, "threads wait for each other for ever: 1 in mbarrier.try_wait.parity"));
+}
+
+TEST_CASE("tma: what the ISA refuses to stores, and to columns of pixels") {
+  Tensor tensor({8, 9, 9, 2});
+  const auto run = [&](int lower, int upper, const auto& body) {
+    const int l[2] = {0, lower}, u[2] = {0, upper}, box[4] = {8, 4, 1, 1};
+    const TensorMap column = encode_im2col(tensor.map, l, u, 8, 4), tile = encode_tiled(tensor.map, box);
+    return error_of_grid(dim3(1), dim3(1), 1024, [&] {
+      auto* shared = dynamic_shared<unsigned char>();
+      auto* barrier = reinterpret_cast<std::uint64_t*>(shared + 512);
+      mbarrier_init(barrier, 1);
+      fence_mbarrier_init();
+      body(column, tile, shared, barrier);
+    });
+  };
+  const auto store = [&](int lower, int upper, int c, int w, int h, int n) {
+    return run(lower, upper, [&](const TensorMap& column, const TensorMap&, const unsigned char* s, std::uint64_t*) {
+      tma_store_im2col_4d(column, c, w, h, n, s);
+      bulk_commit_group();
+      bulk_wait_group_read<0>();
+    });
+  };
+  CHECK(store(0, 0, 0, 8, 8, 5) == "");
+  CHECK(store(1, -1, 0, 0, 1, 0) == "");
+  CHECK(contains(store(-1, 0, 0, 0, 0, 0), "must lie within the tensor, but its corners along axis 2 are -1 "));
+  CHECK(contains(store(0, 1, 0, 0, 0, 0), "and 1 (not positive)"));
+  CHECK(contains(store(0, 0, -4, 0, 0, 0), "coordinate 0 is -4, but a store's are not negative"));
+  CHECK(contains(store(0, 0, 0, 0, 0, -1), "coordinate 3 is -1, but a store's are not negative"));
+  CHECK(contains(store(0, -2, 0, 0, 7, 0), "coordinate 2 is 7, not within the bounding box's 0 to 6"));
+  CHECK(contains(store(1, 0, 0, 0, 0, 0), "coordinate 2 is 0, not within the bounding box's 1 to 8"));
+  CHECK(contains(run(0, 0,
+                     [](const TensorMap&, const TensorMap& tile, unsigned char* s, std::uint64_t*) {
+                       tma_store_4d(tile, 0, 0, -1, 0, s);
+                     }),
+                 "coordinate 2 is -1, but a store's are not negative"));
+  CHECK(contains(run(0, 0,
+                     [](const TensorMap&, const TensorMap& tile, unsigned char* s, std::uint64_t*) {
+                       tma_store_im2col_4d(tile, 0, 0, 0, 0, s);
+                     }),
+                 "the map was built for the tile mode"));
+  CHECK(contains(run(0, 0,
+                     [](const TensorMap& column, const TensorMap&, unsigned char* s, std::uint64_t*) {
+                       tma_store_4d(column, 0, 0, 0, 0, s);
+                     }),
+                 "the map was built for the im2col mode"));
+  CHECK(contains(run(0, 0,
+                     [](const TensorMap& column, const TensorMap&, unsigned char* s, std::uint64_t*) {
+                       tma_store_im2col_4d(column, 0, 0, 0, 0, s + 64);
+                     }),
+                 "is not a multiple of 128"));
+  CHECK(contains(run(0, 0,
+                     [](const TensorMap& column, const TensorMap&, unsigned char* s, std::uint64_t* b) {
+                       tma_load_im2col_4d(s, column, 0, 9, 0, 0, 0, 0, b);
+                     }),
+                 "coordinate 1 is 9, not within the bounding box's 0 to 8"));
+  CHECK(contains(run(0, 0,
+                     [](const TensorMap& column, const TensorMap&, unsigned char* s, std::uint64_t* b) {
+                       tma_load_im2col_4d(s, column, 0, 0, 0, 0, 0, 256, b);
+                     }),
+                 "the im2col offset along axis 2 is 256, not within 0 to 255"));
 }
 
 template <class Change>

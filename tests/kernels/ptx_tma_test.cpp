@@ -11,8 +11,10 @@ namespace weft::simt {
 namespace {
 
 using test::error_of_grid;
+using test::kSwizzleCases;
 using test::loaded;
 using test::Seed;
+using test::SwizzleCase;
 using test::Tensor;
 
 TEST_CASE("tma: boxes of tensors of rank 1 to 5, with zeros for what lies outside") {
@@ -58,33 +60,22 @@ TEST_CASE("tma: an element stride takes every s-th row, ceil(box / s) of them") 
     for (int x = 0; x < 4; ++x) CHECK(got[row * 4 + x] == tensor.at({2 + x, 5 + 3 * row}));
 }
 
-// The ISA's figures: with a 128-byte swizzle chunk c of row r lies at c ^ (r mod 8). With 64 bytes two rows share a
-// line of 128, so c ^ (r / 2 mod 4); with 32 bytes four do: c ^ (r / 4 mod 2).
 TEST_CASE("tma: swizzled rows, loaded and stored") {
-  struct Case {
-    Swizzle swizzle;
-    int chunks, rows_a_line, period;
-  };
-  for (const Case& c : {Case{Swizzle::bytes32, 2, 4, 2}, Case{Swizzle::bytes64, 4, 2, 4},
-                        Case{Swizzle::bytes128, 8, 1, 8}, Case{Swizzle::none, 8, 1, 1}}) {
+  for (const SwizzleCase& c : kSwizzleCases) {
     Tensor tensor({40, 30}, c.swizzle);
-    const int box[2] = {c.chunks * 4, 16};
+    const int box[2] = {c.row_floats(), 16};
     const TensorMap map = encode_tiled(tensor.map, box);
-    const auto place = [&](int row, int x) {
-      const int chunk = x / 4 ^ row / c.rows_a_line % c.period;
-      return row * box[0] + chunk * 4 + x % 4;
-    };
     const auto count = static_cast<std::size_t>(box[0] * box[1]);
     const auto got = loaded(count * 4, [&](void* s, std::uint64_t* b) { tma_load_2d(s, map, 3, 4, b); });
     for (int row = 0; row < box[1]; ++row)
-      for (int x = 0; x < box[0]; ++x) REQUIRE(got[place(row, x)] == tensor.at({3 + x, 4 + row}));
+      for (int x = 0; x < box[0]; ++x) REQUIRE(got[c.place(row, x)] == tensor.at({3 + x, 4 + row}));
 
     Tensor target({40, 30}, c.swizzle);
     const TensorMap target_map = encode_tiled(target.map, box);
     CHECK(error_of_grid(dim3(1), dim3(1), 4096, [&] {
             auto* shared = dynamic_shared<float>();
             for (int row = 0; row < box[1]; ++row)
-              for (int x = 0; x < box[0]; ++x) shared[place(row, x)] = -static_cast<float>(row * 100 + x);
+              for (int x = 0; x < box[0]; ++x) shared[c.place(row, x)] = -static_cast<float>(row * 100 + x);
             fence_proxy_async();
             tma_store_2d(target_map, 5, 20, shared);  // 10 of the 16 rows lie inside
             bulk_commit_group();

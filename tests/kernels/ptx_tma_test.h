@@ -56,6 +56,20 @@ struct Tensor {
   }
 };
 
+/// How the rows of a box lie in shared memory, by the ISA's figures: with a 128-byte swizzle chunk c of row r lies at
+/// c ^ (r mod 8). With 64 bytes two rows share a line of 128, so c ^ (r / 2 mod 4); with 32 bytes four do: c ^ (r / 4
+/// mod 2).
+struct SwizzleCase {
+  Swizzle swizzle;
+  int chunks, rows_a_line, period;
+
+  int row_floats() const { return chunks * 4; }
+  /// Where float x of a row lies, in floats.
+  int place(int row, int x) const { return row * row_floats() + (x / 4 ^ row / rows_a_line % period) * 4 + x % 4; }
+};
+inline constexpr SwizzleCase kSwizzleCases[] = {
+    {Swizzle::bytes32, 2, 4, 2}, {Swizzle::bytes64, 4, 2, 4}, {Swizzle::bytes128, 8, 1, 8}, {Swizzle::none, 8, 1, 1}};
+
 /// What one thread finds in `bytes` of shared memory after `issue(shared, barrier)` has started copies of as many
 /// bytes.
 template <class Issue>

@@ -33,12 +33,41 @@ std::size_t box_bytes(const TensorMap& map) {
   return bytes;
 }
 
+/// PTX ISA, "im2col mode": the position that the filter is at lies within the bounding box, and the offsets within the
+/// filter have 16, 8 or 5 bits each (rank 3, 4, 5). N and C begin anywhere.
+void check_im2col(const TensorMap& map, const BulkCoordinates& from, const char* what, Site site) {
+  const int most_offset = map.rank == 3 ? 65535 : map.rank == 4 ? 255 : 31;
+  for (int axis = 1; axis < map.rank - 1; ++axis) {
+    const std::int64_t last = map.extents[axis] - 1 + map.upper[axis - 1];
+    if (from.at[axis] < map.lower[axis - 1] || from.at[axis] > last)
+      fail(fmt::format("{}: coordinate {} is {}, not within the bounding box's {} to {}", at(what, site), axis,
+                       from.at[axis], map.lower[axis - 1], last));
+    if (from.filter[axis - 1] > most_offset)
+      fail(fmt::format("{}: the im2col offset along axis {} is {}, not within 0 to {}", at(what, site), axis,
+                       from.filter[axis - 1], most_offset));
+  }
+}
+
 void check_map(const TensorMap& map, const BulkCoordinates& coordinates, const char* what, Site site) {
   if (map.mark != kTensorMapMark) fail(fmt::format("{}: this is no tensor map", at(what, site)));
   if (map.rank != coordinates.rank)
     fail(fmt::format("{}: {} coordinates for a map of rank {}", at(what, site), coordinates.rank, map.rank));
   if (bool{map.im2col != 0} != coordinates.im2col)
     fail(fmt::format("{}: the map was built for the {} mode", at(what, site), map.im2col ? "im2col" : "tile"));
+  if (map.im2col) check_im2col(map, coordinates, what, site);
+}
+
+/// PTX ISA, "Restriction on Tensor Copy instructions", of the direction from shared to global memory.
+void check_store(const TensorMap& map, const BulkCoordinates& to, const char* what, Site site) {
+  for (int axis = 0; axis < map.rank; ++axis)
+    if (to.at[axis] < 0)
+      fail(fmt::format("{}: coordinate {} is {}, but a store's are not negative", at(what, site), axis, to.at[axis]));
+  for (int i = 0; map.im2col && i < map.rank - 2; ++i)
+    if (map.lower[i] < 0 || map.upper[i] > 0)
+      fail(
+          fmt::format("{}: a store's bounding box must lie within the tensor, but its corners along axis {} are {} "
+                      "(not negative) and {} (not positive)",
+                      at(what, site), i + 1, map.lower[i], map.upper[i]));
 }
 
 /// Where the box's rows begin in the tensor: calls visit(row, start, inside) for each, `start` being the address of the
@@ -215,7 +244,7 @@ void emulate_tensor_load(void* shared, const TensorMap& map, const BulkCoordinat
 void emulate_tensor_store(const TensorMap& map, const BulkCoordinates& to, const void* shared, bool add,
                           const char* what, Site site) {
   check_map(map, to, what, site);
-  if (map.im2col) fail(fmt::format("{}: a store takes a map of the tile mode", at(what, site)));
+  check_store(map, to, what, site);
   const SharedPiece source = shared_piece(shared, box_bytes(map), 128, what, site);
   start_store(
       source,

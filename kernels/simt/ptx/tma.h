@@ -24,7 +24,7 @@ struct BulkCoordinates {
 /// each, whose mbarriers at the place of `barrier` then get its bytes.
 void emulate_tensor_load(void* shared, const TensorMap& map, const BulkCoordinates& from, std::uint64_t* barrier,
                          std::uint16_t ranks, const char* what, Site site);
-/// A box out of this block's shared memory; `add`: added to what lies there.
+/// A box, or, in im2col mode, a column of pixels, out of this block's shared memory; `add`: added to what lies there.
 void emulate_tensor_store(const TensorMap& map, const BulkCoordinates& to, const void* shared, bool add,
                           const char* what, Site site);
 /// Plain bytes.
