@@ -33,7 +33,7 @@ __device__ __forceinline__ void tma_load_1d(void* shared, const TensorMap& map, 
       "l"(&map), "r"(shared_address(barrier)), "r"(x)
       : "memory");
 #else
-  emulate_tensor_load(shared, map, {.rank = 1, .at = {x}}, barrier, 0, "cp.async.bulk.tensor.1d", site);
+  emulate_tensor_load(shared, map, {.rank = 1, .at = {x}}, barrier, {}, "cp.async.bulk.tensor.1d", site);
 #endif
 }
 __device__ __forceinline__ void tma_load_2d(void* shared, const TensorMap& map, int x, int y, std::uint64_t* barrier,
@@ -45,7 +45,7 @@ __device__ __forceinline__ void tma_load_2d(void* shared, const TensorMap& map, 
       "l"(&map), "r"(shared_address(barrier)), "r"(x), "r"(y)
       : "memory");
 #else
-  emulate_tensor_load(shared, map, {.rank = 2, .at = {x, y}}, barrier, 0, "cp.async.bulk.tensor.2d", site);
+  emulate_tensor_load(shared, map, {.rank = 2, .at = {x, y}}, barrier, {}, "cp.async.bulk.tensor.2d", site);
 #endif
 }
 __device__ __forceinline__ void tma_load_3d(void* shared, const TensorMap& map, int x, int y, int z,
@@ -57,7 +57,7 @@ __device__ __forceinline__ void tma_load_3d(void* shared, const TensorMap& map, 
       "l"(&map), "r"(shared_address(barrier)), "r"(x), "r"(y), "r"(z)
       : "memory");
 #else
-  emulate_tensor_load(shared, map, {.rank = 3, .at = {x, y, z}}, barrier, 0, "cp.async.bulk.tensor.3d", site);
+  emulate_tensor_load(shared, map, {.rank = 3, .at = {x, y, z}}, barrier, {}, "cp.async.bulk.tensor.3d", site);
 #endif
 }
 __device__ __forceinline__ void tma_load_4d(void* shared, const TensorMap& map, int x, int y, int z, int u,
@@ -69,7 +69,7 @@ __device__ __forceinline__ void tma_load_4d(void* shared, const TensorMap& map, 
       "l"(&map), "r"(shared_address(barrier)), "r"(x), "r"(y), "r"(z), "r"(u)
       : "memory");
 #else
-  emulate_tensor_load(shared, map, {.rank = 4, .at = {x, y, z, u}}, barrier, 0, "cp.async.bulk.tensor.4d", site);
+  emulate_tensor_load(shared, map, {.rank = 4, .at = {x, y, z, u}}, barrier, {}, "cp.async.bulk.tensor.4d", site);
 #endif
 }
 __device__ __forceinline__ void tma_load_5d(void* shared, const TensorMap& map, int x, int y, int z, int u, int v,
@@ -81,7 +81,7 @@ __device__ __forceinline__ void tma_load_5d(void* shared, const TensorMap& map, 
       "l"(&map), "r"(shared_address(barrier)), "r"(x), "r"(y), "r"(z), "r"(u), "r"(v)
       : "memory");
 #else
-  emulate_tensor_load(shared, map, {.rank = 5, .at = {x, y, z, u, v}}, barrier, 0, "cp.async.bulk.tensor.5d", site);
+  emulate_tensor_load(shared, map, {.rank = 5, .at = {x, y, z, u, v}}, barrier, {}, "cp.async.bulk.tensor.5d", site);
 #endif
 }
 
@@ -157,7 +157,7 @@ __device__ __forceinline__ void tma_load_im2col_3d(void* shared, const TensorMap
       "l"(&map), "r"(shared_address(barrier)), "r"(c), "r"(w), "r"(n), "h"(filter_w)
       : "memory");
 #else
-  emulate_tensor_load(shared, map, {.rank = 3, .at = {c, w, n}, .im2col = true, .filter = {filter_w}}, barrier, 0,
+  emulate_tensor_load(shared, map, {.rank = 3, .at = {c, w, n}, .im2col = true, .filter = {filter_w}}, barrier, {},
                       "cp.async.bulk.tensor.3d.im2col", site);
 #endif
 }
@@ -172,7 +172,7 @@ __device__ __forceinline__ void tma_load_im2col_4d(void* shared, const TensorMap
       : "memory");
 #else
   emulate_tensor_load(shared, map, {.rank = 4, .at = {c, w, h, n}, .im2col = true, .filter = {filter_w, filter_h}},
-                      barrier, 0, "cp.async.bulk.tensor.4d.im2col", site);
+                      barrier, {}, "cp.async.bulk.tensor.4d.im2col", site);
 #endif
 }
 __device__ __forceinline__ void tma_load_im2col_5d(void* shared, const TensorMap& map, int c, int w, int h, int d,
@@ -189,7 +189,7 @@ __device__ __forceinline__ void tma_load_im2col_5d(void* shared, const TensorMap
 #else
   emulate_tensor_load(shared, map,
                       {.rank = 5, .at = {c, w, h, d, n}, .im2col = true, .filter = {filter_w, filter_h, filter_d}},
-                      barrier, 0, "cp.async.bulk.tensor.5d.im2col", site);
+                      barrier, {}, "cp.async.bulk.tensor.5d.im2col", site);
 #endif
 }
 
@@ -359,17 +359,17 @@ __device__ __forceinline__ void prefetch_tensor_map(const TensorMap& map, [[mayb
 #if WEFT_TARGET_IS_CUDA
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 #else
-  emulate_tensor_prefetch(map, "prefetch.tensormap", site);
+  emulate_map_prefetch(map, site);
 #endif
 }
 /// Fetches a box into L2. `cp.async.bulk.prefetch.tensor`.
-__device__ __forceinline__ void tma_prefetch_2d(const TensorMap& map, [[maybe_unused]] int x, [[maybe_unused]] int y,
+__device__ __forceinline__ void tma_prefetch_2d(const TensorMap& map, int x, int y,
                                                 [[maybe_unused]] Site site = Site::here()) {
 #if WEFT_TARGET_IS_CUDA
   asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%1, %2}];" ::"l"(&map), "r"(x), "r"(y)
                : "memory");
 #else
-  emulate_tensor_prefetch(map, "cp.async.bulk.prefetch.tensor.2d", site);
+  emulate_tensor_prefetch(map, {.rank = 2, .at = {x, y}}, "cp.async.bulk.prefetch.tensor.2d", site);
 #endif
 }
 

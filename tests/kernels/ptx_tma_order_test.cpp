@@ -57,6 +57,54 @@ TEST_CASE("tma: multicast writes each chosen block's shared memory and tells eac
   }
 }
 
+TEST_CASE("tma: multicast in rank 3 to 5, and to no block") {
+  Tensor tensor({8, 4, 3, 2, 2});
+  for (int rank = 3; rank <= 5; ++rank) {
+    GlobalTensor part = tensor.map;
+    part.rank = rank;
+    const int box[5] = {4, 2, 2, 1, 1};
+    const TensorMap map = encode_tiled(part, box);
+    std::vector<float> out(2 * 16, -1);
+    CHECK(error_of_grid(
+              dim3(2), dim3(1), 256,
+              [&] {
+                auto* shared = dynamic_shared<unsigned char>();
+                auto* barrier = reinterpret_cast<std::uint64_t*>(shared + 128);
+                mbarrier_init(barrier, 1);
+                fence_mbarrier_init();
+                cluster_arrive_relaxed();
+                cluster_wait();
+                mbarrier_arrive_expect_tx(barrier, 64);
+                // Block 0 gives both the box at (4, 1, 1, 1, 1); nobody gets what block 1 asks for.
+                const auto ranks = static_cast<std::uint16_t>(cluster_rank() == 0 ? 0b11 : 0);
+                if (rank == 3) tma_load_multicast_3d(shared, map, 4, 1, 1, barrier, ranks);
+                if (rank == 4) tma_load_multicast_4d(shared, map, 4, 1, 1, 1, barrier, ranks);
+                if (rank == 5) tma_load_multicast_5d(shared, map, 4, 1, 1, 1, 1, barrier, ranks);
+                mbarrier_wait(barrier, 0);
+                std::memcpy(&out[cluster_rank() * 16], shared, 64);
+                cluster_sync();
+              },
+              dim3(2)) == "");
+    for (int i = 0; i < 32; ++i) {
+      const int x = i % 4, y = i / 4 % 2, z = i / 8 % 2;
+      CHECK(out[i] == tensor.at({4 + x, 1 + y, 1 + z, rank > 3, rank > 4}));
+    }
+  }
+}
+
+TEST_CASE("tma: a prefetch takes what a load takes") {
+  Tensor tensor({8, 8, 2});
+  GlobalTensor flat = tensor.map;
+  flat.rank = 2;
+  const int box[3] = {8, 4, 1};
+  const TensorMap map = encode_tiled(flat, box), of_three = encode_tiled(tensor.map, box);
+  const auto run = [](const auto& body) { return error_of_grid(dim3(1), dim3(1), 0, body); };
+  CHECK(run([&] { prefetch_tensor_map(map), tma_prefetch_2d(map, -4, 6); }) == "");
+  CHECK(contains(run([] { prefetch_tensor_map(TensorMap{}); }), "prefetch.tensormap at "));
+  CHECK(contains(run([] { prefetch_tensor_map(TensorMap{}); }), "this is no tensor map"));
+  CHECK(contains(run([&] { tma_prefetch_2d(of_three, 0, 0); }), "2 coordinates for a map of rank 3"));
+}
+
 TEST_CASE("tma: until it is waited for, a load's destination is poison; a wait for the wrong phase shows it") {
   Tensor tensor({4, 4});
   const int box[2] = {4, 4};

@@ -48,8 +48,12 @@ void check_im2col(const TensorMap& map, const BulkCoordinates& from, const char*
   }
 }
 
-void check_map(const TensorMap& map, const BulkCoordinates& coordinates, const char* what, Site site) {
+void check_is_map(const TensorMap& map, const char* what, Site site) {
   if (map.mark != kTensorMapMark) fail(fmt::format("{}: this is no tensor map", at(what, site)));
+}
+
+void check_map(const TensorMap& map, const BulkCoordinates& coordinates, const char* what, Site site) {
+  check_is_map(map, what, site);
   if (map.rank != coordinates.rank)
     fail(fmt::format("{}: {} coordinates for a map of rank {}", at(what, site), coordinates.rank, map.rank));
   if (bool{map.im2col != 0} != coordinates.im2col)
@@ -143,15 +147,15 @@ struct Receiver {
 };
 
 std::vector<Receiver> receivers(void* shared, std::size_t bytes, std::size_t alignment, std::uint64_t* barrier,
-                                std::uint32_t ranks, const char* what, Site site) {
+                                std::optional<std::uint16_t> ranks, const char* what, Site site) {
   const SharedPiece piece = shared_piece(shared, bytes, alignment, what, site);
   check_shared(barrier, 8, 8, "mbarrier", what, site);
-  if (ranks == 0) return {{piece, barrier}};
+  if (!ranks) return {{piece, barrier}};
   Cluster& cluster = running_cluster(what, site);
   const SharedPiece barrier_piece = shared_piece(barrier, 8, 8, what, site);
   std::vector<Receiver> all;
   for (unsigned rank = 0; rank < 16; ++rank) {
-    if (!(ranks >> rank & 1)) continue;
+    if (!(*ranks >> rank & 1)) continue;
     if (rank >= cluster.size())
       fail(fmt::format("{}: the cluster has {} blocks, so there is no block {}", at(what, site), cluster.size(), rank));
     BlockRunner* block = cluster.running(rank);
@@ -223,7 +227,7 @@ void add_elements(unsigned char* to, const unsigned char* from, std::int64_t fir
 }  // namespace
 
 void emulate_tensor_load(void* shared, const TensorMap& map, const BulkCoordinates& from, std::uint64_t* barrier,
-                         std::uint16_t ranks, const char* what, Site site) {
+                         std::optional<std::uint16_t> ranks, const char* what, Site site) {
   check_map(map, from, what, site);
   start_load(
       receivers(shared, box_bytes(map), 128, barrier, ranks, what, site),
@@ -273,7 +277,7 @@ void emulate_bulk_load(void* shared, const void* global, unsigned bytes, std::ui
   check_aligned(global, 16, "global", kWhat, site);
   if (bytes % 16 != 0) fail(fmt::format("{}: {} bytes are not a multiple of 16", at(kWhat, site), bytes));
   start_load(
-      receivers(shared, bytes, 16, barrier, 0, kWhat, site),
+      receivers(shared, bytes, 16, barrier, {}, kWhat, site),
       [global, bytes](const SharedPiece& to) { to.write(0, global, bytes); }, kWhat, site);
 }
 
@@ -306,8 +310,12 @@ void emulate_bulk_wait_group(unsigned pending, bool read, Site site) {
     for (const auto& store : groups.closed.front()) async.engine.complete(store->ticket);
 }
 
-void emulate_tensor_prefetch(const TensorMap& map, const char* what, Site site) {
-  if (map.mark != kTensorMapMark) fail(fmt::format("{}: this is no tensor map", at(what, site)));
+void emulate_map_prefetch(const TensorMap& map, Site site) {
+  check_is_map(map, "prefetch.tensormap", site);
+}
+
+void emulate_tensor_prefetch(const TensorMap& map, const BulkCoordinates& from, const char* what, Site site) {
+  check_map(map, from, what, site);
 }
 
 }  // namespace weft::simt
