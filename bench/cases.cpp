@@ -7,6 +7,7 @@
 #include <regex>
 #include <set>
 
+#include "core/fusion.h"
 #include "core/ops.h"
 #include "core/problem.h"
 #include "kernels/error.h"
@@ -60,21 +61,36 @@ class Collector {
     }
   }
 
-  /// Every node of a graph that the catalogue has an entry for.
-  void add(const Graph& graph, const std::string& set) {
+  /// Every node of a graph that the catalogue has an entry for. Without its node a call has no peer that runs graphs:
+  /// the cpu device fuses in its own way, and takes no node that comes fused.
+  void add(const Graph& graph, const std::string& set, bool with_node = true) {
     for (const Node& node : graph.nodes()) {
       const std::string& name = node.definition->name;
       const Op* op = find_op(catalogue_, name);
       if (op == nullptr || !has_problem(name)) continue;
-      auto lone = std::make_shared<LoneNode>(LoneNode{node, {}});
-      for (const ValueId input : node.inputs) lone->inputs.push_back(input ? graph.value(input) : Value{});
+      std::shared_ptr<LoneNode> lone;
+      if (with_node) {
+        lone = std::make_shared<LoneNode>(LoneNode{node, {}});
+        for (const ValueId input : node.inputs) lone->inputs.push_back(input ? graph.value(input) : Value{});
+      }
       add(*op, problem_of(graph, node), set, node.name, lone);
     }
   }
 
   const Op* find(const char* name) const { return find_op(catalogue_, name); }
   std::span<const Op* const> catalogue() const { return catalogue_; }
-  std::vector<Case> take() { return std::move(cases_); }
+  /// Set by set, as they came; in a set by type, as the options name them, TF32 last: where time is short, what was
+  /// asked for first is there whole.
+  std::vector<Case> take() {
+    std::map<std::string, std::size_t> sets;
+    for (const Case& item : cases_) sets.try_emplace(item.set, sets.size());
+    std::ranges::stable_sort(cases_, {}, [&](const Case& item) {
+      const auto type =
+          item.arithmetic() == "tf32" ? options_.dtypes.end() : std::ranges::find(options_.dtypes, item.problem.dtype);
+      return std::pair(sets.at(item.set), type - options_.dtypes.begin());
+    });
+    return std::move(cases_);
+  }
 
  private:
   std::span<const Op* const> catalogue_;
@@ -184,12 +200,29 @@ void add_ops(Collector& collector) {
     if (const Op* op = collector.find(call.op)) collector.add(*op, call.problem, "ops", call.note, nullptr);
 }
 
+/// The compute capability that every rung can run on.
+constexpr int kNewest = 90;
+
 void add_model(Collector& collector, const std::string& arch, std::int64_t batch, std::int64_t size) {
   Classes classes;
   for (int i = 0; i < 1000; ++i) classes.push_back(fmt::format("class{}", i));
   const Model model = make_model(arch, classes);
-  collector.add(model.graph({.batch = batch, .height = size, .width = size, .training = true}),
-                fmt::format("{} N={}", arch, batch));
+  const std::string set = fmt::format("{} N={}", arch, batch);
+  const Graph step = model.graph({.batch = batch, .height = size, .width = size, .training = true});
+  collector.add(step, set);
+  // The same as a device of kernels fuses it (core/fusion.h), wherever a rung of a GPU can: the step's batch norms with
+  // add and ReLU, and for prediction the convolutions with scale, bias, add and ReLU.
+  const RungOf any_rung = [&](const Node& node, std::span<const Value> inputs,
+                              std::span<const Value> outputs) -> std::string_view {
+    const Op* op = collector.find(node.definition->name.c_str());
+    if (op == nullptr) return {};
+    const Problem problem = problem_of(node, inputs, outputs);
+    const int rung = pick_rung(*op, problem, kNewest);
+    return rung < 0 ? std::string_view() : op->rungs[static_cast<std::size_t>(rung)].name;
+  };
+  const std::string fused_set = set + " fused";
+  collector.add(fused(step, any_rung), fused_set, false);
+  collector.add(fused(model.graph({.batch = batch, .height = size, .width = size}), any_rung), fused_set, false);
 }
 
 }  // namespace

@@ -32,8 +32,9 @@ struct Case {
 
 /// Which cases are wanted.
 struct CaseOptions {
-  /// Of: "gemm" (square 256 ... 8192 and ragged), a model's name (its training step at 224 pixels), "ops" (each op
-  /// in one large shape), "catalogue" (the shapes that the tests run, but those with gaps between their rows).
+  /// Of: "gemm" (square 256 ... 8192 and ragged), a model's name (its training step at 224 pixels, and then as "...
+  /// fused" what fusing makes of the step and of prediction), "ops" (each op in one large shape), "catalogue" (the
+  /// shapes that the tests run, but those with gaps between their rows).
   std::vector<std::string> sets = {"gemm", "resnet34", "resnet50", "resnet18", "ops"};
   std::vector<std::int64_t> batches = {128, 32, 8, 1};  ///< of a model
   std::int64_t size = 224;                              ///< pixels a side
@@ -41,7 +42,8 @@ struct CaseOptions {
   std::string op, shape;  ///< regular expressions that "gemm" and "M=256,N=256,..." must hold; empty: any
 };
 
-/// The cases in the order in which they should be measured: set by set, as named; each call once, where it comes first.
+/// The cases in the order in which they should be measured: set by set, as named; in a set type by type, as named, TF32
+/// last; each call once, where it comes first.
 /// Throws UsageError for a set that is none.
 std::vector<Case> make_cases(const Place& place, const CaseOptions& options);
 

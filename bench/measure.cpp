@@ -143,6 +143,7 @@ std::optional<Row> Session::measure_peer() {
       std::optional<PeerCall> prepared = peer->prepare(item_, call_, clock_);
       if (!prepared) continue;
       row.algorithm = prepared->algorithm;
+      row.cut_short = prepared->cut_short;
       // Its choice among algorithms has moved what is in-out.
       for (int set = 0; set < call_.sets(); ++set) call_.reset(set);
       measure(row, {prepared->run, prepared->collect, prepared->unwritten, kPeerSlack});

@@ -21,6 +21,7 @@ struct Row {
   std::string who;  ///< the rung's name, or the peer's ("cuDNN 9.19.0")
   bool is_peer = false;
   std::string algorithm;   ///< that a peer chose
+  bool cut_short = false;  ///< the peer's choice ended before it had tried all that its library proposes
   std::string arithmetic;  ///< "f32", "tf32", "bf16": which ceiling judges it
   int count = 1;           ///< how often this call occurs in its set
   double flops = 0, bytes = 0;

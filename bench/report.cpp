@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "kernels/error.h"
 
@@ -69,7 +71,25 @@ std::string error_text(const Row& row) {
 }
 
 std::string call_of(const Row& row) {
-  return fmt::format("{} {} {}", row.op, row.dtype, row.shape);
+  return fmt::format("{} {} {} {}", row.set, row.op, row.dtype, row.shape);
+}
+
+/// Which peers' choices among their algorithms ended before all were tried; empty where none did.
+std::string cut_short_text(const Report& report) {
+  int peers = 0, cut = 0;
+  std::string calls;
+  for (const Row& row : report.rows) {
+    peers += row.is_peer;
+    if (!row.cut_short) continue;
+    cut += 1;
+    calls += fmt::format("{}{} {} {}", calls.empty() ? "" : "; ", row.op, row.arithmetic,
+                         row.note.empty() ? row.shape : row.note);
+  }
+  if (cut == 0) return "";
+  return fmt::format(
+      "Of {} calls of peers {} were not tried with every algorithm that the library proposes, for the search's time "
+      "(--search) was up, so the peer may be faster than it looks: {}",
+      peers, cut, calls);
 }
 
 }  // namespace
@@ -96,6 +116,7 @@ std::string to_json(const Report& report) {
     Json one;
     for (const TextField& field : kTexts) one[field.name] = row.*field.value;
     one["is_peer"] = row.is_peer;
+    one["search_cut_short"] = row.cut_short;
     one["count"] = row.count;
     one["samples"] = row.samples;
     one["launches"] = row.launches;
@@ -123,6 +144,7 @@ Report from_json(const std::string& text, const std::string& where) {
       Row row;
       for (const TextField& field : kTexts) row.*field.value = one.at(field.name).get<std::string>();
       row.is_peer = one.at("is_peer").get<bool>();
+      row.cut_short = one.at("search_cut_short").get<bool>();
       row.count = one.at("count").get<int>();
       row.samples = one.at("samples").get<int>();
       row.launches = one.at("launches").get<int>();
@@ -133,6 +155,41 @@ Report from_json(const std::string& text, const std::string& where) {
   } catch (const nlohmann::json::exception& error) {
     fail(fmt::format("{}: not a result of weft_bench: {}", where, error.what()));
   }
+}
+
+std::string passed_over_text(const std::string& set, int passed_over, int of, double budget, const std::string& calls) {
+  return fmt::format("{}: {} of {} measurements are left out, for the {:.0f} s were up: {}", set, passed_over, of,
+                     budget, calls);
+}
+
+Report merged(Report older, const Report& newer) {
+  if (older.device != newer.device || older.capability != newer.capability)
+    fail(fmt::format("results of different devices do not make one report: {}, and {}", older.device, newer.device));
+  const auto key = [](const Row& row) { return fmt::format("{} {} {}", call_of(row), row.who, row.is_peer); };
+  std::set<std::string> rows, sets;
+  for (const Row& row : newer.rows) {
+    rows.insert(key(row));
+    sets.insert(row.set);
+  }
+  std::erase_if(older.rows, [&](const Row& row) { return rows.contains(key(row)); });
+  std::erase_if(older.left_out, [&](const std::string& line) {
+    return std::ranges::any_of(sets, [&](const std::string& set) { return line.starts_with(set + ": "); });
+  });
+  Report both = newer;
+  both.rows = std::move(older.rows);
+  both.rows.insert(both.rows.end(), newer.rows.begin(), newer.rows.end());
+  const auto unite = [](std::vector<std::string>& all, const std::vector<std::string>& more) {
+    for (const std::string& one : more)
+      if (std::ranges::find(all, one) == all.end()) all.push_back(one);
+  };
+  unite(both.left_out, older.left_out);
+  unite(both.peers, older.peers);
+  both.ceilings.bytes_per_second = std::max(both.ceilings.bytes_per_second, older.ceilings.bytes_per_second);
+  for (const auto& [arithmetic, flops] : older.ceilings.flops_per_second) {
+    double& most = both.ceilings.flops_per_second[arithmetic];
+    most = std::max(most, flops);
+  }
+  return both;
 }
 
 std::vector<const Row*> best_rungs(const Report& report) {
@@ -155,6 +212,7 @@ std::string to_markdown(const Report& report) {
   if (report.meaningless)
     text += "\n**These times say nothing about a kernel's speed: the SIMT machine ran the kernels on the CPU.**\n";
   for (const std::string& line : report.left_out) text += fmt::format("\n{}.\n", line);
+  if (const std::string cut = cut_short_text(report); !cut.empty()) text += fmt::format("\n{}.\n", cut);
   if (report.ceilings.bytes_per_second > 0) {
     text += fmt::format("\nCeilings measured in this run: copy {:.4g} GB/s", report.ceilings.bytes_per_second * 1e-9);
     for (const auto& [name, flops] : report.ceilings.flops_per_second)

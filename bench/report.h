@@ -25,6 +25,13 @@ std::string to_json(const Report& report);
 /// Reads to_json()'s text. Throws Error naming `where` and what is wrong with it.
 Report from_json(const std::string& text, const std::string& where);
 
+/// Two runs on the same device as one report, so that a long measurement can be made in several goes: `newer`'s rows
+/// take the place of `older`'s of the same set, call and rung; the head is newer's, the ceilings are the higher ones.
+/// Throws Error where the devices differ.
+Report merged(Report older, const Report& newer);
+/// What Report::left_out says of a set that the budget cut short; merged() forgets it where the set is newer's too.
+std::string passed_over_text(const std::string& set, int passed_over, int of, double budget, const std::string& calls);
+
 /// The whole report: what it ran on, a table for each op, and what went wrong.
 std::string to_markdown(const Report& report);
 /// One line a set, op and type for a short look: the geometric mean of the ratio of the best rung to the peer, the
@@ -36,7 +43,7 @@ std::string summary_markdown(const Report& report);
 std::vector<std::filesystem::path> draw_charts(const Report& report, const std::filesystem::path& folder,
                                                const std::string& prefix);
 
-/// The fastest sound rung of each call, in the order of the rows.
+/// The fastest sound rung of each call of each set, in the order of the rows.
 std::vector<const Row*> best_rungs(const Report& report);
 /// "1.23 ms", "45.6 us".
 std::string time_text(double seconds);

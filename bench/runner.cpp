@@ -2,7 +2,9 @@
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <regex>
@@ -57,7 +59,7 @@ Runner::Runner(const Place& place, std::vector<Case> cases, const RunOptions& op
   report_.host = processor();
   report_.capability = place_.capability;
   report_.meaningless = !place_.on_gpu() && place_.has_rungs;
-  if (options_.peers) peers_ = open_peers(place_, report_.left_out);
+  if (options_.peers) peers_ = open_peers(place_, report_.left_out, options_.search_seconds);
   for (const auto& peer : peers_) report_.peers.push_back(peer->name());
 }
 
@@ -73,7 +75,8 @@ Session& Runner::session(std::size_t which) {
 void Runner::measure(const Item& item, void* untyped) {
   auto& state = *static_cast<::benchmark::State*>(untyped);
   if (std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count() > options_.budget) {
-    ++passed_over_;
+    const Case& late = cases_[item.which];
+    ++passed_over_[late.set][fmt::format("{} {}", late.op->name, late.arithmetic())];
     state.SkipWithError("passed over: the time is up");
     return;
   }
@@ -148,9 +151,17 @@ const Report& Runner::run() {
   LineReporter reporter;
   ::benchmark::RunSpecifiedBenchmarks(&reporter);
   session_.reset();
-  if (passed_over_ > 0)
-    report_.left_out.push_back(fmt::format("{} of {} measurements are left out: the {:.0f} s were up", passed_over_,
-                                           items_.size(), options_.budget));
+  for (const auto& [set, calls] : passed_over_) {
+    int sum = 0;
+    std::vector<std::string> names;
+    for (const auto& [name, count] : calls) {
+      sum += count;
+      names.push_back(fmt::format("{} of {}", count, name));
+    }
+    const auto all = std::ranges::count_if(items_, [&](const Item& item) { return cases_[item.which].set == set; });
+    report_.left_out.push_back(
+        passed_over_text(set, sum, static_cast<int>(all), options_.budget, fmt::format("{}", fmt::join(names, ", "))));
+  }
   return report_;
 }
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,7 +16,8 @@ namespace weft::bench {
 struct RunOptions {
   std::string rung;  ///< regular expression that a rung's name must hold; empty: any. Peers are measured all the same
   bool peers = true, rungs = true;
-  double budget = INFINITY;  ///< seconds after which what is left is passed over, and said so
+  double budget = INFINITY;                ///< seconds after which what is left is passed over, and said so
+  double search_seconds = kSearchSeconds;  ///< that a call's peer may spend on its choice among algorithms
   MeasureOptions measure;
 };
 
@@ -27,8 +29,6 @@ class Runner {
   /// each. The report holds a row for each, in the order of the cases.
   const Report& run();
   const std::vector<Case>& cases() const { return cases_; }
-  /// Calls that the budget left no time for.
-  int passed_over() const { return passed_over_; }
   /// The fastest sound rung of each case, by name; empty where none was measured.
   std::vector<std::string> fastest() const;
 
@@ -52,7 +52,7 @@ class Runner {
   Report report_;
   std::vector<std::size_t> row_case_;  ///< the case of each row
   std::chrono::steady_clock::time_point start_;
-  int passed_over_ = 0;
+  std::map<std::string, std::map<std::string, int>> passed_over_;  ///< measurements, by set, then op and arithmetic
 };
 
 }  // namespace weft::bench

@@ -3,14 +3,15 @@
 //   weft_bench [--device cuda|simt|cpu] [--sets gemm,resnet34,...] [--op RE] [--rung RE] [--shape RE] [--dtype
 //   f32,bf16]
 //              [--out FOLDER] [--tune FILE] [Google Benchmark's own flags]
-//   weft_bench --rungs [--resources]    lists all rungs, or the threads and shared memory of what they launch
-//   weft_bench --from FILE --out FOLDER makes table and charts of an earlier run's JSON again; without --out its
-//   summary
+//   weft_bench --rungs [--resources]        lists all rungs, or the threads and shared memory of what they launch
+//   weft_bench --from FILE... --out FOLDER  makes table and charts of earlier runs' JSON again, of several as of one;
+//                                           without --out their summary
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <regex>
@@ -31,7 +32,8 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Options {
-  std::string device = "cuda", tune, from, name = "bench";
+  std::string device = "cuda", tune, name = "bench";
+  std::vector<std::string> from;
   fs::path out;
   std::vector<std::string> dtypes = {"f32", "bf16"};
   bool list_rungs = false, resources = false, describe = false, no_rotate = false, no_peers = false, no_charts = false;
@@ -124,11 +126,19 @@ int table_capability(const Place& place) {
 
 void write_tuned(const Runner& runner, const Report& report, const Place& place, const std::string& path) {
   RungTable table(report.device, table_capability(place));
+  std::ifstream file(path);
+  std::stringstream before;
+  before << file.rdbuf();
   const std::vector<std::string> fastest = runner.fastest();
   for (std::size_t i = 0; i < fastest.size(); ++i)
     if (!fastest[i].empty()) table.add(*runner.cases()[i].op, runner.cases()[i].problem, fastest[i]);
+  const std::size_t measured = table.entries().size();
+  if (file) {
+    const RungTable older = RungTable::parse(before.str(), path);
+    if (older.device() == table.device()) table.keep(older);
+  }
   write_text(path, table.text());
-  fmt::print("{} of {} calls have a fastest rung in {}\n", table.entries().size(), fastest.size(), path);
+  fmt::print("{} of {} calls have a fastest rung in {}\n", measured, fastest.size(), path);
 }
 
 /// What would be measured on, and beside what; a line each.
@@ -164,6 +174,7 @@ int measure(Options& options) {
   for (const Row& row : report.rows) faults += !row.fault.empty() && !row.is_peer;
   for (const Row& row : report.rows)
     if (!row.fault.empty() && row.is_peer) fmt::print("peer: {} {} {}: {}\n", row.op, row.dtype, row.shape, row.fault);
+  std::fflush(stdout);
   if (faults > 0) fmt::print(stderr, "weft_bench: {} of {} measurements failed\n", faults, report.rows.size());
   return faults > 0 ? 1 : 0;
 }
@@ -171,10 +182,13 @@ int measure(Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Google Benchmark answers --help by itself, with its own flags alone, and ends the program; -h it leaves to us.
+  char help[] = "-h";
+  for (int i = 1; i < argc; ++i)
+    if (std::string_view(argv[i]) == "--help") argv[i] = help;
   ::benchmark::Initialize(&argc, argv);  // takes its own flags out
-  CLI::App app(
-      "Every rung of every op, beside cuBLAS, cuDNN or oneDNN. Flags of Google Benchmark (--benchmark_filter=RE, "
-      "--benchmark_list_tests, --benchmark_repetitions=N) work as well.");
+  CLI::App app("Every rung of every op, beside cuBLAS, cuDNN or oneDNN.");
+  app.set_help_flag("-h,--help", "Print this, and Google Benchmark's flags");
   Options options;
   app.set_version_flag("--version", std::string(version()));
   CLI::Option* const list = app.add_flag("--rungs", options.list_rungs, "List every rung: what it needs, and its idea");
@@ -184,7 +198,8 @@ int main(int argc, char** argv) {
   app.add_flag("--describe", options.describe, "Say what device, driver and libraries are here; measure nothing");
   app.add_option("--device", options.device, "cuda, cuda:N, simt (times mean nothing there) or cpu (oneDNN alone)")
       ->capture_default_str();
-  app.add_option("--sets", options.cases.sets, "Shapes: gemm, ops, catalogue, or a model's training step")
+  app.add_option("--sets", options.cases.sets,
+                 "Shapes: gemm, ops, catalogue, or a model's training step, and what fusing makes of it")
       ->delimiter(',')
       ->capture_default_str();
   app.add_option("--batches", options.cases.batches, "Pictures a batch, of a model")
@@ -197,7 +212,8 @@ int main(int argc, char** argv) {
   app.add_option("--op", options.cases.op, "Only ops whose name holds this regular expression");
   app.add_option("--rung", options.run.rung, "Only rungs whose name holds this one");
   app.add_option("--shape", options.cases.shape, "Only shapes (M=256,N=256,K=256) that hold this one");
-  app.add_option("--dtype", options.dtypes, "f32, bf16")
+  app.add_option("--dtype", options.dtypes,
+                 "f32 (with TF32 where an op knows it), bf16; the first named is measured first")
       ->delimiter(',')
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
@@ -209,17 +225,29 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--budget", options.run.budget, "Seconds after which the rest is passed over")
       ->check(CLI::PositiveNumber);
+  app.add_option("--search", options.run.search_seconds,
+                 "Seconds that cuDNN's choice of a convolution's engine may take")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_flag("--no-peers", options.no_peers, "Measure the rungs alone");
   app.add_flag("--no-rotate", options.no_rotate, "Run on one set of buffers, be they in the cache");
   app.add_flag("--no-charts", options.no_charts, "Draw no charts");
   app.add_option("--out", options.out, "Folder for NAME.json, NAME.md and the charts");
   app.add_option("--name", options.name, "Of those files")->capture_default_str();
-  app.add_option("--tune", options.tune, "Write the fastest rung of each call to this file, for kernels/tuned/");
+  app.add_option("--tune", options.tune,
+                 "Write the fastest rung of each call to this file, for kernels/tuned/; what it says of other calls on "
+                 "this GPU stays");
   app.add_option(
       "--from", options.from,
-      "Make the tables and charts of this JSON file again, or without --out print its summary; measure nothing");
+      "Make the tables and charts of these JSON files again, together, or without --out print their summary; "
+      "measure nothing");
   try {
     app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    fmt::print("{}\nGoogle Benchmark's flags:\n", app.help());
+    std::fflush(stdout);
+    ::benchmark::PrintDefaultHelp();
+    return 0;
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
@@ -236,7 +264,9 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (!options.from.empty()) {
-      const Report report = read_report(options.from);
+      Report report = read_report(options.from.front());
+      for (std::size_t i = 1; i < options.from.size(); ++i)
+        report = merged(std::move(report), read_report(options.from[i]));
       if (options.out.empty())
         fmt::print("{}", summary_markdown(report));
       else

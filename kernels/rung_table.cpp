@@ -116,6 +116,17 @@ void RungTable::add(const Op& op, const Problem& problem, std::string_view rung)
   entries_.push_back({op.name, problem.dtype, named_extents(op, problem), std::string(rung)});
 }
 
+void RungTable::keep(const RungTable& older) {
+  for (const Entry& entry : older.entries_) {
+    const auto same = [&](const Entry& other) {
+      return other.op == entry.op && other.dtype == entry.dtype && other.extents == entry.extents;
+    };
+    if (std::ranges::any_of(entries_, same)) continue;
+    by_op_[entry.op].push_back(entries_.size());
+    entries_.push_back(entry);
+  }
+}
+
 std::string RungTable::text() const {
   std::string text =
       fmt::format("{}\ndevice {}\ncapability {}\n# op type shape rung; extents that are 0 are left out\n", kTitle,

@@ -33,6 +33,8 @@ class RungTable {
 
   RungTable(std::string device, int capability) : device_(std::move(device)), capability_(capability) {}
   void add(const Op& op, const Problem& problem, std::string_view rung);
+  /// Takes over what `older` says of calls that are not in this table.
+  void keep(const RungTable& older);
   /// What parse() reads.
   std::string text() const;
 

@@ -45,7 +45,9 @@ namespace {
 
 class CudnnPeer final : public Peer {
  public:
-  CudnnPeer() { cudnn_.check(cudnn_.f.cudnnCreate(&cudnn_.handle), "cudnnCreate"); }
+  explicit CudnnPeer(double search_seconds) : search_seconds_(search_seconds) {
+    cudnn_.check(cudnn_.f.cudnnCreate(&cudnn_.handle), "cudnnCreate");
+  }
 
   std::string name() const override {
     const std::size_t version = cudnn_.f.cudnnGetVersion();
@@ -56,7 +58,7 @@ class CudnnPeer final : public Peer {
     const std::string function = peer_function(call.op(), "cudnn");
     if (function.empty() || (call.problem().dtype != DType::f32 && call.problem().dtype != DType::bf16)) return {};
     cudnn_.check(cudnn_.f.cudnnSetStream(cudnn_.handle, static_cast<cudaStream_t>(clock.stream())), "cudnnSetStream");
-    if (auto found = cudnn_convolution(cudnn_, function, call, clock)) return found;
+    if (auto found = cudnn_convolution(cudnn_, function, call, clock, search_seconds_)) return found;
     if (auto found = cudnn_normalization(cudnn_, function, call, clock)) return found;
     if (auto found = cudnn_pooling(cudnn_, function, call, clock)) return found;
     return cudnn_elementwise(cudnn_, function, call, clock);
@@ -64,13 +66,14 @@ class CudnnPeer final : public Peer {
 
  private:
   Cudnn cudnn_;
+  double search_seconds_;
 };
 
 }  // namespace
 
-std::unique_ptr<Peer> open_cudnn(const Place&, std::vector<std::string>& said) {
+std::unique_ptr<Peer> open_cudnn(const Place&, std::vector<std::string>& said, double search_seconds) {
   try {
-    return std::make_unique<CudnnPeer>();
+    return std::make_unique<CudnnPeer>(search_seconds);
   } catch (const weft::Error& error) {
     said.push_back(fmt::format("cuDNN is left out: {}", error.what()));
     return nullptr;

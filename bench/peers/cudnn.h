@@ -95,7 +95,9 @@ class CudnnChoice {
   CudnnChoice(const Cudnn& cudnn, Clock& clock) : cudnn_(cudnn), clock_(clock) {}
   /// `run` returns what the library's last function returned.
   void consider(const std::string& algorithm, const std::function<cudnnStatus_t(int set)>& run);
-  /// Throws Error where no way succeeded.
+  /// Whether a way succeeded.
+  bool any() const { return best_.run != nullptr; }
+  /// Throws Error where none did.
   PeerCall best() const;
 
  private:
@@ -107,10 +109,12 @@ class CudnnChoice {
 };
 
 /// Forward, backward-data and backward-filter through the graph API: every engine configuration that the heuristics
-/// propose is tried, with whatever workspace it wants; for float32 only those that do not round to TF32. `function`:
-/// "convolution_forward", ...
+/// propose is tried, with whatever workspace it wants; for float32 only those that do not round to TF32. A forward with
+/// an epilogue is one graph with its pointwise operations behind the convolution; empty where no engine fuses it.
+/// `function`: "convolution_forward", ... After `search_seconds` no further configuration is tried, which the call
+/// says.
 std::optional<PeerCall> cudnn_convolution(const Cudnn& cudnn, const std::string& function, const Call& call,
-                                          Clock& clock);
+                                          Clock& clock, double search_seconds);
 /// Batch norm, pooling.
 std::optional<PeerCall> cudnn_normalization(const Cudnn& cudnn, const std::string& function, const Call& call,
                                             Clock& clock);

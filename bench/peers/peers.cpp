@@ -5,7 +5,8 @@
 
 namespace weft::bench {
 
-std::vector<std::unique_ptr<Peer>> open_peers(const Place& place, std::vector<std::string>& said) {
+std::vector<std::unique_ptr<Peer>> open_peers(const Place& place, std::vector<std::string>& said,
+                                              [[maybe_unused]] double search_seconds) {
   std::vector<std::unique_ptr<Peer>> peers;
   const auto keep = [&](std::unique_ptr<Peer> peer) {
     if (peer != nullptr) peers.push_back(std::move(peer));
@@ -17,7 +18,7 @@ std::vector<std::unique_ptr<Peer>> open_peers(const Place& place, std::vector<st
     said.push_back("cuBLAS is left out: its headers were not there when this was built");
 #endif
 #if WEFT_BENCH_CUDNN
-    keep(open_cudnn(place, said));
+    keep(open_cudnn(place, said, search_seconds));
 #else
     said.push_back("cuDNN is left out: its headers were not there when this was built");
 #endif

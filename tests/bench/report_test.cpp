@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -93,6 +94,44 @@ TEST_CASE("report: the summary takes the best sound rung of each call") {
   CHECK(summary_markdown(report).find("| gemm | gemm | bf16 | 2 | 1.00 | 0.50 | 71% | wgmma |") != std::string::npos);
 }
 
+TEST_CASE("report: two runs make one, in which the newer rows stand and what was left out before is there now") {
+  Report older = made_up_report();
+  older.left_out = {passed_over_text("gemm", 2, 5, 9.6, "2 of gemm bf16"), passed_over_text("ops", 1, 4, 9.6, "x"),
+                    "cuDNN is left out: no"};
+  CHECK(older.left_out[0] == "gemm: 2 of 5 measurements are left out, for the 10 s were up: 2 of gemm bf16");
+  Report newer = made_up_report();
+  newer.peers = {"cuDNN 9"};
+  newer.ceilings.bytes_per_second = 4e12;
+  newer.ceilings.flops_per_second = {{"bf16", 7e14}};
+  newer.rows = {made_up_row("wgmma", 1e-6), made_up_row("persistent", 1e-6)};
+  const Report both = merged(older, newer);
+  REQUIRE(both.rows.size() == 5);  // wgmma's is replaced
+  CHECK(both.rows[0].who == "cuBLAS 1");
+  CHECK(both.rows[3].who == "wgmma");
+  CHECK(both.rows[3].seconds == 1e-6);
+  CHECK(both.left_out == std::vector<std::string>{older.left_out[1], older.left_out[2]});
+  CHECK(both.peers == std::vector<std::string>{"cuDNN 9", "cuBLAS 1"});
+  CHECK(both.ceilings.bytes_per_second == 4e12);
+  CHECK(both.ceilings.flops_per_second.at("bf16") == 8e14);
+  // The same call in another set is another measurement.
+  newer.rows[0].set = "resnet34 N=128";
+  CHECK(merged(older, newer).rows.size() == 6);
+  CHECK(best_rungs(merged(older, newer)).size() == 2);
+  newer.device = "Another GPU";
+  CHECK(test::error_of([&] { merged(older, newer); }).find("Some GPU, and Another GPU") != std::string::npos);
+}
+
+TEST_CASE("report: a peer's choice that was cut short is counted and named") {
+  Report report = made_up_report();
+  CHECK(to_markdown(report).find("--search") == std::string::npos);
+  report.rows[0].cut_short = true;
+  report.rows[0].note = "layer1.0.conv1";
+  const std::string text = to_markdown(report);
+  CHECK(text.find("Of 1 calls of peers 1 were not tried with every algorithm") != std::string::npos);
+  CHECK(text.find("than it looks: gemm bf16 layer1.0.conv1.") != std::string::npos);
+  CHECK(from_json(to_json(report), "file").rows[0].cut_short);
+}
+
 TEST_CASE("report: Markdown says what ran, what it took and what failed") {
   const std::string text = to_markdown(made_up_report());
   for (const char* part : {"Some GPU", "copy 3000 GB/s, bf16 800 TFLOP/s, f32 not measured", "## gemm",
@@ -160,6 +199,44 @@ TEST_CASE("cases: a model's layers come from its graph, each call once and count
     for (int i = 0; i < signature.count; ++i) key += dtype_text(signature.operands[i].dtype);
     CHECK_MESSAGE(seen.insert(key).second, key);
   }
+}
+
+TEST_CASE("cases: a model's set is followed by what fusing makes of its step and of prediction") {
+  const auto cases = cases_of({"resnet18"}, 8);
+  const auto fused = [&](const std::string& op, const std::string& shape) {
+    return std::ranges::any_of(cases, [&](const Case& item) {
+      return item.set == "resnet18 N=8 fused" && op == item.op->name && item.node == nullptr &&
+             shape_text(*item.op, item.problem).find(shape) != std::string::npos;
+    });
+  };
+  CHECK(fused("conv2d",
+              "C=64,K=64,R=3,S=3,stride_h=1,stride_w=1,pad_h=1,pad_w=1,dilation_h=1,dilation_w=1,groups=1,"
+              "has_bias=1,has_scale=1,has_residual=1,relu=1"));
+  CHECK(fused("conv2d", "groups=1,has_bias=1,has_scale=1,relu=1"));
+  CHECK(fused("batch_norm_train", "has_residual=1,relu=1"));
+  CHECK(fused("batch_norm_train_backward", "has_residual=1,relu=1"));
+  CHECK(!fused("conv2d_backward_data", ""));  // not fused: measured in the step's own set
+  bool seen = false;
+  for (const Case& item : cases) {
+    CHECK((!seen || item.set == "resnet18 N=8 fused"));
+    seen |= item.set == "resnet18 N=8 fused";
+  }
+}
+
+TEST_CASE("cases: what was asked for first comes first, TF32 last") {
+  CaseOptions options;
+  options.sets = {"resnet18", "gemm"};
+  options.batches = {1};
+  options.size = 64;
+  options.dtypes = {DType::bf16, DType::f32};
+  std::vector<std::string> order;
+  for (const Case& item : make_cases(make_place("simt"), options)) {
+    const std::string one = item.set + ": " + item.arithmetic();
+    if (order.empty() || order.back() != one) order.push_back(one);
+  }
+  CHECK(order == std::vector<std::string>{"resnet18 N=1: bf16", "resnet18 N=1: f32", "resnet18 N=1: tf32",
+                                          "resnet18 N=1 fused: bf16", "resnet18 N=1 fused: f32",
+                                          "resnet18 N=1 fused: tf32", "gemm: bf16", "gemm: f32", "gemm: tf32"});
 }
 
 TEST_CASE("cases: every op of the catalogue is measured in some large shape") {
