@@ -25,6 +25,16 @@ CudnnTensor::CudnnTensor(const Cudnn& cudnn, DType dtype, std::array<std::int64_
               "cudnnSetTensor4dDescriptor");
 }
 
+std::shared_ptr<CudnnHandle<cudnnActivationDescriptor_t>> cudnn_relu(const Cudnn& cudnn, double ceiling) {
+  auto relu = std::make_shared<CudnnHandle<cudnnActivationDescriptor_t>>(cudnn.f.cudnnCreateActivationDescriptor,
+                                                                         cudnn.f.cudnnDestroyActivationDescriptor);
+  cudnn.check(cudnn.f.cudnnSetActivationDescriptor(relu->get(),
+                                                   ceiling > 0 ? CUDNN_ACTIVATION_CLIPPED_RELU : CUDNN_ACTIVATION_RELU,
+                                                   CUDNN_PROPAGATE_NAN, ceiling),
+              "cudnnSetActivationDescriptor");
+  return relu;
+}
+
 void CudnnChoice::consider(const std::string& algorithm, const std::function<cudnnStatus_t(int set)>& run) {
   last_ = run(0);
   if (last_ != CUDNN_STATUS_SUCCESS) return;

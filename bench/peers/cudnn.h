@@ -87,6 +87,26 @@ class CudnnTensor {
   cudnnTensorDescriptor_t descriptor_ = nullptr;
 };
 
+/// A descriptor of the older kind, freed with the object.
+template <class D>
+class CudnnHandle {
+ public:
+  CudnnHandle(cudnnStatus_t (*create)(D*), cudnnStatus_t (*destroy)(D)) : destroy_(destroy) {
+    if (create(&descriptor_) != CUDNN_STATUS_SUCCESS) fail("cuDNN: a descriptor could not be made");
+  }
+  CudnnHandle(const CudnnHandle&) = delete;
+  CudnnHandle& operator=(const CudnnHandle&) = delete;
+  ~CudnnHandle() { destroy_(descriptor_); }
+  D get() const { return descriptor_; }
+
+ private:
+  D descriptor_ = nullptr;
+  cudnnStatus_t (*destroy_)(D);
+};
+
+/// ReLU with a ceiling, 0 for none.
+std::shared_ptr<CudnnHandle<cudnnActivationDescriptor_t>> cudnn_relu(const Cudnn& cudnn, double ceiling);
+
 cudnnDataType_t cudnn_type(DType dtype);
 
 /// The fastest of several ways to run one call. A way that fails is no way.
@@ -115,7 +135,7 @@ class CudnnChoice {
 /// says.
 std::optional<PeerCall> cudnn_convolution(const Cudnn& cudnn, const std::string& function, const Call& call,
                                           Clock& clock, double search_seconds);
-/// Batch norm, pooling.
+/// Batch norm, in training also with add and ReLU where cuDNN fuses those; pooling.
 std::optional<PeerCall> cudnn_normalization(const Cudnn& cudnn, const std::string& function, const Call& call,
                                             Clock& clock);
 std::optional<PeerCall> cudnn_pooling(const Cudnn& cudnn, const std::string& function, const Call& call, Clock& clock);

@@ -15,34 +15,11 @@ std::array<std::int64_t, 4> flat(std::int64_t n) {
   return {1, 1, 1, n};
 }
 
-/// A descriptor of the older kind, freed with the object.
-template <class D>
-class Handle {
- public:
-  Handle(cudnnStatus_t (*create)(D*), cudnnStatus_t (*destroy)(D)) : destroy_(destroy) {
-    if (create(&descriptor_) != CUDNN_STATUS_SUCCESS) fail("cuDNN: a descriptor could not be made");
-  }
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-  ~Handle() { destroy_(descriptor_); }
-  D get() const { return descriptor_; }
-
- private:
-  D descriptor_ = nullptr;
-  cudnnStatus_t (*destroy_)(D);
-};
-
 /// What one function of cuDNN's is asked to do: run(set).
 using Run = std::function<cudnnStatus_t(int)>;
 
 Run activation(const Cudnn& cudnn, const Call& call, bool backward) {
-  const auto relu = std::make_shared<Handle<cudnnActivationDescriptor_t>>(cudnn.f.cudnnCreateActivationDescriptor,
-                                                                          cudnn.f.cudnnDestroyActivationDescriptor);
-  const double ceiling = call.problem().scalars[extents::Elements::ceiling];
-  cudnn.check(cudnn.f.cudnnSetActivationDescriptor(relu->get(),
-                                                   ceiling > 0 ? CUDNN_ACTIVATION_CLIPPED_RELU : CUDNN_ACTIVATION_RELU,
-                                                   CUDNN_PROPAGATE_NAN, ceiling),
-              "cudnnSetActivationDescriptor");
+  const auto relu = cudnn_relu(cudnn, call.problem().scalars[extents::Elements::ceiling]);
   const auto t =
       std::make_shared<CudnnTensor>(cudnn, call.problem().dtype, flat(call.problem().extents[extents::Elements::n]));
   return [&cudnn, &call, relu, t, backward](int set) {
@@ -72,8 +49,8 @@ Run softmax(const Cudnn& cudnn, const Call& call, bool backward, bool log, cudnn
 /// y = a + b, b of a's shape or one row of channels.
 Run sum_of_two(const Cudnn& cudnn, const Call& call, const char* a, const char* b, std::array<std::int64_t, 4> shape,
                std::array<std::int64_t, 4> b_shape) {
-  const auto add = std::make_shared<Handle<cudnnOpTensorDescriptor_t>>(cudnn.f.cudnnCreateOpTensorDescriptor,
-                                                                       cudnn.f.cudnnDestroyOpTensorDescriptor);
+  const auto add = std::make_shared<CudnnHandle<cudnnOpTensorDescriptor_t>>(cudnn.f.cudnnCreateOpTensorDescriptor,
+                                                                            cudnn.f.cudnnDestroyOpTensorDescriptor);
   cudnn.check(
       cudnn.f.cudnnSetOpTensorDescriptor(add->get(), CUDNN_OP_TENSOR_ADD, CUDNN_DATA_FLOAT, CUDNN_PROPAGATE_NAN),
       "cudnnSetOpTensorDescriptor");
@@ -86,8 +63,8 @@ Run sum_of_two(const Cudnn& cudnn, const Call& call, const char* a, const char* 
 }
 
 Run reduction(const Cudnn& cudnn, const Call& call) {
-  const auto how = std::make_shared<Handle<cudnnReduceTensorDescriptor_t>>(cudnn.f.cudnnCreateReduceTensorDescriptor,
-                                                                           cudnn.f.cudnnDestroyReduceTensorDescriptor);
+  const auto how = std::make_shared<CudnnHandle<cudnnReduceTensorDescriptor_t>>(
+      cudnn.f.cudnnCreateReduceTensorDescriptor, cudnn.f.cudnnDestroyReduceTensorDescriptor);
   cudnn.check(
       cudnn.f.cudnnSetReduceTensorDescriptor(how->get(), CUDNN_REDUCE_TENSOR_ADD, CUDNN_DATA_FLOAT, CUDNN_PROPAGATE_NAN,
                                              CUDNN_REDUCE_TENSOR_NO_INDICES, CUDNN_32BIT_INDICES),

@@ -28,12 +28,20 @@ std::optional<PeerCall> cudnn_normalization(const Cudnn& cudnn, const std::strin
   const bool backward = function == "batch_norm_backward";
   if (!train && !eval && !backward) return {};
   const Problem& problem = call.problem();
-  // Its fused forms keep the ReLU's mask in a reserve of their own between forward and backward, where our backward
-  // takes y: calls that do not correspond.
-  if (problem.extents[BatchNorm::has_residual] != 0 || problem.extents[BatchNorm::relu] != 0) return {};
+  const bool residual = problem.extents[BatchNorm::has_residual] != 0, relu = problem.extents[BatchNorm::relu] != 0;
+  // Fused, cuDNN's forward writes the ReLU's mask besides, a bit an element, into a reserve, and its backward takes
+  // that where ours takes y: the forward corresponds but for that bit, the backward does not. An add without a ReLU it
+  // does not fuse, nor anything in inference.
+  const bool fused = residual || relu;
+  if (fused && !(train && relu)) return {};
   const std::int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   const double eps = problem.scalars[BatchNorm::eps], momentum = problem.scalars[BatchNorm::momentum];
   const auto& f = cudnn.f;
+  const auto ops = !fused     ? CUDNN_BATCHNORM_OPS_BN
+                   : residual ? CUDNN_BATCHNORM_OPS_BN_ADD_ACTIVATION
+                              : CUDNN_BATCHNORM_OPS_BN_ACTIVATION;
+  const auto activation = fused ? cudnn_relu(cudnn, problem.scalars[BatchNorm::ceiling]) : nullptr;
+  const cudnnActivationDescriptor_t act = fused ? activation->get() : nullptr;
   CudnnChoice choice(cudnn, clock);
   for (const auto mode : {CUDNN_BATCHNORM_SPATIAL_PERSISTENT, CUDNN_BATCHNORM_SPATIAL}) {
     for (const bool wide : {false, true}) {
@@ -52,26 +60,25 @@ std::optional<PeerCall> cudnn_normalization(const Cudnn& cudnn, const std::strin
         continue;
       }
       std::size_t workspace = 0, reserve = 0;
-      const auto ops = CUDNN_BATCHNORM_OPS_BN;
+      const cudnnTensorDescriptor_t z = residual ? static_cast<cudnnTensorDescriptor_t>(t->x) : nullptr;
       const cudnnStatus_t sized =
-          train ? f.cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize(cudnn.handle, mode, ops, t->x, nullptr,
-                                                                             t->x, t->channels, nullptr, &workspace)
+          train ? f.cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize(cudnn.handle, mode, ops, t->x, z, t->x,
+                                                                             t->channels, act, &workspace)
                 : f.cudnnGetBatchNormalizationBackwardExWorkspaceSize(cudnn.handle, mode, ops, t->x, nullptr, t->x,
                                                                       nullptr, t->x, t->channels, nullptr, &workspace);
-      if (sized != CUDNN_STATUS_SUCCESS ||
-          f.cudnnGetBatchNormalizationTrainingExReserveSpaceSize(cudnn.handle, mode, ops, nullptr, t->x, &reserve) !=
-              CUDNN_STATUS_SUCCESS)
+      if (sized != CUDNN_STATUS_SUCCESS || f.cudnnGetBatchNormalizationTrainingExReserveSpaceSize(
+                                               cudnn.handle, mode, ops, act, t->x, &reserve) != CUDNN_STATUS_SUCCESS)
         continue;
       const auto extra = std::make_shared<Extra>();
       extra->workspace = std::make_unique<Memory>(call.place(), workspace);
       extra->reserve = std::make_unique<Memory>(call.place(), reserve);
       if (train)
-        choice.consider(name, [&cudnn, t, mode, at, eps, momentum, extra, ops](int set) {
+        choice.consider(name, [&cudnn, t, mode, at, eps, momentum, extra, ops, z, residual, activation, act](int set) {
           return cudnn.f.cudnnBatchNormalizationForwardTrainingEx(
-              cudnn.handle, mode, ops, &kOne, &kZero, t->x, at(set, "x"), nullptr, nullptr, t->x, at(set, "y"),
-              t->channels, at(set, "weight"), at(set, "bias"), momentum, at(set, "running_mean"),
-              at(set, "running_var"), eps, at(set, "save_mean"), at(set, "save_invstd"), nullptr,
-              extra->workspace->data(), extra->workspace->bytes(), extra->reserve->data(), extra->reserve->bytes());
+              cudnn.handle, mode, ops, &kOne, &kZero, t->x, at(set, "x"), z, residual ? at(set, "residual") : nullptr,
+              t->x, at(set, "y"), t->channels, at(set, "weight"), at(set, "bias"), momentum, at(set, "running_mean"),
+              at(set, "running_var"), eps, at(set, "save_mean"), at(set, "save_invstd"), act, extra->workspace->data(),
+              extra->workspace->bytes(), extra->reserve->data(), extra->reserve->bytes());
         });
       else
         choice.consider(name, [&cudnn, t, mode, at, eps, extra, ops](int set) {
@@ -83,6 +90,7 @@ std::optional<PeerCall> cudnn_normalization(const Cudnn& cudnn, const std::strin
         });
     }
   }
+  if (!choice.any() && fused) return {};  // batch norm it has, but not fused for this type or shape
   return choice.best();
 }
 
