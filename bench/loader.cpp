@@ -1,5 +1,5 @@
-// Images a second from files to normalised float batches, beside peers/loader.py (ImageFolder and DataLoader of
-// torchvision): decode, random resized crop, flip, to float, normalise, batch. The same flags and the same last line.
+// Images a second from files to normalised float batches: decode, random resized crop, flip, to float, normalise,
+// batch; the work of torchvision's ImageFolder and PyTorch's DataLoader.
 //
 //   loader DATA/train [--size 224] [--batch 64] [--workers 2] [--plain] [--fast]
 
@@ -59,7 +59,7 @@ int main(int argc, char** argv) {
     fmt::print("weft, {} x {}\n", std::thread::hardware_concurrency(), processor());
     double rate = 0;
     std::pair<double, double> first, last;
-    for (int pass = 0; pass < 2; ++pass) {  // a warm-up, then the measured one: as the peer does
+    for (int pass = 0; pass < 2; ++pass) {  // a warm-up, then the measured one
       auto began = std::chrono::steady_clock::now();
       int64_t images = 0;
       weft::Batch batch;

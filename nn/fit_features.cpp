@@ -14,8 +14,8 @@ namespace weft {
 namespace {
 
 /// Pictures that a trunk takes at once. Features do not depend on --batch, and what a layer does to its filters at each
-/// run (folding batch norm, Winograd's transform) is then shared by many: on two cores resnet18 took 33 ms of processor
-/// time a picture at 32, 19 at 64, 15 at 128, 13 at 250. Even parts leave the least of the last batch empty.
+/// run (folding batch norm, Winograd's transform) is then shared by many; beyond 128 little is left to share, and
+/// memory grows. Even parts leave the least of the last batch empty.
 std::int64_t trunk_batch(std::int64_t pictures) {
   constexpr std::int64_t kMost = 128;
   const std::int64_t batches = (pictures + kMost - 1) / kMost;

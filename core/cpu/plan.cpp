@@ -57,11 +57,12 @@ std::string library_version() {
   return fmt::format("{}.{}.{}", v->major, v->minor, v->patch);
 }
 
-// Time for each pair of an input and an output channel, in nanoseconds, on 2 cores of an EPYC of the Zen 5 generation
-// with oneDNN 2.6.3. Direct: 18 flops for each output pixel, at about 450 GFLOP/s. Winograd: the filter's transform (a
-// constant, twice as dear for its gradient), 36 products for each tile of 4 x 4 pixels, and the transforms of the
-// tiles, which are shared by the channels of the other side. What matters is where the two cross: few tiles with many
-// channels (the last layers of a net on small pictures) are better off direct.
+// A model of the time for each pair of an input and an output channel, in nanoseconds, for 2 cores with AVX-512. Its
+// constants are fitted by hand to oneDNN 2.6.3 and are no measurement; the plan of --tune, which times both algorithms
+// of each layer, has the last word. Direct: 18 flops for each output pixel, at 450 GFLOP/s. Winograd: the filter's
+// transform (a constant, twice as dear for its gradient), 36 products for each tile of 4 x 4 pixels, and the transforms
+// of the tiles, which are shared by the channels of the other side. What matters is where the two cross: few tiles with
+// many channels (the last layers of a net on small pictures) are better off direct.
 ConvolutionAlgorithm rule_choice(const ConvolutionShape& s) {
   if (!s.winograd_fits() || isa_name() != "avx512_core") return ConvolutionAlgorithm::direct;
   if (s.C < 16 || s.K < 16) return ConvolutionAlgorithm::direct;
