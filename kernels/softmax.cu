@@ -192,7 +192,7 @@ int64_t kept_bytes(const Problem& problem) {
   return (ceil_div(problem.extents[Rows::C] * static_cast<int64_t>(width(problem)), 16) + 1) * 16;
 }
 
-// A block of compute capability 9.0 may have 227 KiB; the sums of the warps want a little of it.
+// A block of compute capability 9.0 may have 227 KiB, one of 12.0 only 99; the warps' sums want a little of it.
 bool fits_shared(const Problem& problem) {
   return kept_bytes(problem) <= 224 * 1024;
 }
@@ -237,6 +237,7 @@ constexpr Problem kProblems[] = {
     {{2, 4099}},
     {{1, 8191}},
     {{1, 20011}},
+    {{1, 50021}},  // more shared memory than a GPU of 12.0 has
 };
 
 template <bool kLog>
@@ -256,7 +257,7 @@ constexpr Rung kRungs[] = {
      launch_vectorised<kLog>},
     {"shared-resident",
      "A block keeps the row in shared memory: one read and one write, for long rows too.",
-     {.min_capability = 90, .dtypes = kFloats, .takes = fits_shared},
+     {.exact_capability = 90, .dtypes = kFloats, .takes = fits_shared},
      launch_shared_resident<kLog>},
     {"register-resident",
      "A team of threads holds the row in registers, all loads under way at once.",

@@ -61,9 +61,9 @@ TEST_CASE("weft_bench --rungs --resources: what each rung's launches ask for, th
   CHECK(listed.status == 0);
   INFO(listed.out);
   CHECK(lines(listed.out) == 4 + 6);
-  // A row of 20011 floats, wherever it starts, and the warps' sums.
+  // A row of 50021 floats, wherever it starts, and the warps' sums.
   CHECK(
-      has(listed.out, "1024        1           80064            256     80320    101376  log_softmax/shared-resident"));
+      has(listed.out, "1024        1          200112            256    200368    232448  log_softmax/shared-resident"));
   CHECK(has(listed.out, "kernels/softmax.cu:"));
   CHECK(weft_bench({"--resources"}).status == 2);
 }
