@@ -3,24 +3,15 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <cstdlib>
 
 #include "data/idx.h"
 #include "data/image_folder.h"
 #include "data/loader.h"
 #include "tests/data/pictures.h"
+#include "tests/real_data.h"
 
 namespace weft::test {
 namespace {
-
-// The folder below WEFT_DATA, or "" with a message that the test is skipped.
-std::string real_data(const std::string& name) {
-  const char* root = std::getenv("WEFT_DATA");
-  std::string path = root ? std::string(root) + "/" + name : "";
-  if (!path.empty() && std::filesystem::is_directory(path)) return path;
-  MESSAGE("skipped: WEFT_DATA names no folder with " << name << "/");
-  return "";
-}
 
 TEST_CASE("the photos of cats and dogs: none is unusable, batches look normalised, threads do not matter") {
   std::string path = real_data("catsdogs");

@@ -4,12 +4,17 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <string>
+#include <vector>
 
 #include "core/files.h"
+#include "data/image_folder.h"
 #include "kernels/error.h"
 #include "tests/nn/harness.h"
+#include "tests/real_data.h"
 
 using namespace weft;
 using namespace weft::tests;
@@ -136,4 +141,58 @@ TEST_CASE("lr_find: the proposal crosses its chart as a line, the other suggesti
     CHECK(chart.series[i].points.size() == 1);
   }
   CHECK(lr_find_chart({}).series.size() == 2);
+}
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A folder of links to the first `train` and `valid` photos of each class.
+void link_photos(const fs::path& from, const fs::path& to, std::size_t train, std::size_t valid) {
+  for (const auto& [part, count] : {std::pair{"train", train}, std::pair{"valid", valid}})
+    for (const char* name : {"cats", "dogs"}) {
+      std::vector<fs::path> photos;
+      for (const auto& entry : fs::directory_iterator(from / part / name)) photos.push_back(entry.path());
+      REQUIRE(photos.size() >= count);
+      std::ranges::sort(photos);
+      fs::create_directories(to / part / name);
+      for (std::size_t i = 0; i < count; ++i)
+        fs::create_symlink(fs::absolute(photos[i]), to / part / name / photos[i].filename());
+    }
+}
+
+}  // namespace
+
+// A sixth of the photos, and small: what a head needs to be told from features, within seconds.
+TEST_CASE("lr_find: on photos it proposes about 1e-2 for a new head on pretrained ResNet-18, and changes no weight") {
+  const std::string photos = test::real_data("catsdogs");
+  const std::string folder_of_weights = photos.empty() ? "" : test::real_data("weights");
+  if (folder_of_weights.empty()) return;
+  fs::path weights;
+  for (const auto& entry : fs::directory_iterator(folder_of_weights)) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with("resnet18") && name.ends_with(".safetensors")) weights = entry.path();
+  }
+  if (weights.empty()) {
+    MESSAGE("skipped: no resnet18*.safetensors in " << folder_of_weights);
+    return;
+  }
+  const TemporaryFolder folder;
+  link_photos(photos, folder.path(), 160, 8);
+  const LabelledData data = open_dataset(folder.path().string(), {.size = 128});
+  Model model = make_model("resnet18", data.classes());
+  model.set_size(128, 128);
+  model.load(weights);
+  LearnerOptions settings;
+  settings.device = "cpu";
+  settings.threads = 2;
+  settings.freeze = true;
+  Learner learner(std::move(model), data, settings);
+  const StateDict before = learner.model().state();
+  const LrFindResult result = learner.lr_find();
+  CHECK(same_bits(learner.model().state(), before));
+  REQUIRE(result.suggestions.proposed);
+  MESSAGE("proposed: " << *result.suggestions.proposed);
+  CHECK(*result.suggestions.proposed >= 1e-2 / 5);
+  CHECK(*result.suggestions.proposed <= 1e-2 * 5);
 }
