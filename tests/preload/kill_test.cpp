@@ -98,4 +98,13 @@ TEST_CASE("killed across stages: head alone, then everything at rates of its own
                {"the second stage's second epoch", "/train/", 61},
                {"the last model", "model.safetensors", 1}});
 }
+
+TEST_CASE("killed across SGDR's restarts, with batch norm and augmented, mixed pictures") {
+  check_kills({"--arch", "mobilenet_v2", "--epochs", "3", "--policy", "sgdr", "--cycle-mult", "2", "--augment",
+               "side-on", "--cutout", "0.25", "--mixup", "0.2"},
+              {{"the first cycle", "/train/", 38},
+               {"a checkpoint about the restart", "checkpoint.safetensors", 5},
+               {"the second cycle", "/train/", 53},
+               {"validation", "/valid/", 4}});
+}
 #endif

@@ -85,6 +85,22 @@ TEST_CASE("augmented, mixed and smoothed: a sheet of what the model saw, the sam
   const json kept = json::parse(read_all(run / "predictions.json"));
   CHECK(kept["classes"] == json({"cats", "dogs"}));
   REQUIRE(kept["predictions"].size() == 10);
+  // F-beta by its definition, from the confusion matrix; F1 stands beside any other, F2 where none is asked for.
+  const json asked = evaluated(run, drawn_sample(), {"--beta", "0.5"}), standard = evaluated(run, drawn_sample());
+  CHECK(asked["beta"] == 0.5);
+  CHECK(standard["by_class"]["cats"].contains("f2"));
+  double mean = 0;
+  for (std::size_t c = 0; c < 2; ++c) {
+    const double tp = asked["confusion"][c][c], fn = asked["confusion"][c][1 - c], fp = asked["confusion"][1 - c][c];
+    const double p = tp > 0 ? tp / (tp + fp) : 0, r = tp / (tp + fn);
+    const double f_half = tp > 0 ? 1.25 * p * r / (0.25 * p + r) : 0;
+    const json& of_class = asked["by_class"][std::string(c == 0 ? "cats" : "dogs")];
+    CHECK(of_class["f0.5"].get<double>() == doctest::Approx(f_half));
+    CHECK(of_class["f1"].get<double>() == doctest::Approx(tp > 0 ? 2 * p * r / (p + r) : 0));
+    mean += f_half / 2;
+  }
+  CHECK(asked["macro"]["f0.5"].get<double>() == doctest::Approx(mean));
+  CHECK(dogs_vs_cats({"evaluate", run.string(), drawn_sample().string(), "--beta", "0"}).status == 2);
   // What training left is what evaluate says of the validation pictures, and predict of each.
   const json plain = evaluated(run, drawn_sample());
   const json again = json::parse(read_all(run / "predictions.json"));

@@ -65,7 +65,7 @@ ProcessResult run_program(const std::string& program, const std::vector<std::str
   }
   result.seconds = elapsed();
   result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  result.out = read_all(out);
+  if (!fs::is_character_file(out)) result.out = read_all(out);  // of a terminal there is nothing to read again
   result.err = read_all(err);
   return result;
 }

@@ -21,6 +21,15 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+struct EvaluateOptions : UseOptions {
+  double beta = 2;  ///< of the F that is said beside F1
+};
+
+/// "f2", "f0.5": as the JSON names it.
+std::string f_name(double beta) {
+  return fmt::format("f{:g}", beta);
+}
+
 /// What is evaluated: `train` is the augmented form of the same pictures, for --tta.
 LabelledData data_to_evaluate(const UseOptions& options, const RunConfig& config) {
   const std::string& path = options.paths.front();
@@ -62,26 +71,27 @@ std::vector<int> top_ks(std::size_t classes) {
   return ks;
 }
 
-Json metrics_json(const Evaluation& result, const RunConfig& config, double threshold) {
-  Json json;
+Json metrics_json(const Evaluation& result, const RunConfig& config, double threshold, double beta) {
+  const std::string f = f_name(beta);
+  Json json = {{"beta", beta}};
   for (std::size_t c = 0; c < config.classes.size(); ++c) {
     const ClassCounts& counts = result.counts[c];
     json["by_class"][config.classes[c]] = {{"pictures", counts.tp + counts.fn},
                                            {"precision", precision(counts)},
                                            {"recall", recall(counts)},
-                                           {"f1", f_beta(counts)},
-                                           {"f2", f_beta(counts, 2)}};
+                                           {"f1", f_beta(counts)}};
+    json["by_class"][config.classes[c]][f] = f_beta(counts, beta);
   }
   json["macro"] = {{"precision", macro_precision(result.counts)},
                    {"recall", macro_recall(result.counts)},
-                   {"f1", macro_f_beta(result.counts)},
-                   {"f2", macro_f_beta(result.counts, 2)}};
+                   {"f1", macro_f_beta(result.counts)}};
+  json["macro"][f] = macro_f_beta(result.counts, beta);
   json["micro_f1"] = micro_f_beta(result.counts);
   if (config.multi_label) {
     json["threshold"] = threshold;
-    json["samples_f2"] = samples_f_beta(result.predictions, threshold, 2);
+    json["samples_" + f] = samples_f_beta(result.predictions, threshold, beta);
     json["exact_match"] = exact_match(result.predictions, threshold);
-    json["best_threshold"] = best_threshold(result.predictions, 2);
+    json["best_threshold"] = best_threshold(result.predictions, beta);
   } else {
     for (const int k : top_ks(config.classes.size())) json[fmt::format("top_{}", k)] = top_k_accuracy(result, k);
   }
@@ -99,26 +109,28 @@ void print_confusion(const Evaluation& result, const Classes& classes, std::size
   }
 }
 
-void print_metrics(const Evaluation& result, const RunConfig& config, double threshold, std::size_t width) {
-  fmt::print("{:{}}{:>10}{:>10}{:>10}{:>10}{:>10}\n", "", width, "precision", "recall", "F1", "F2", "pictures");
-  const auto row = [width](const std::string& name, double p, double r, double f1, double f2) {
-    fmt::print("{:<{}}{:>10.4f}{:>10.4f}{:>10.4f}{:>10.4f}", name, width, p, r, f1, f2);
+void print_metrics(const Evaluation& result, const RunConfig& config, double threshold, double beta,
+                   std::size_t width) {
+  const std::string f = fmt::format("F{:g}", beta);
+  fmt::print("{:{}}{:>10}{:>10}{:>10}{:>10}{:>10}\n", "", width, "precision", "recall", "F1", f, "pictures");
+  const auto row = [width](const std::string& name, double p, double r, double f1, double f_beta) {
+    fmt::print("{:<{}}{:>10.4f}{:>10.4f}{:>10.4f}{:>10.4f}", name, width, p, r, f1, f_beta);
   };
   for (std::size_t c = 0; c < config.classes.size(); ++c) {
     const ClassCounts& counts = result.counts[c];
-    row(config.classes[c], precision(counts), recall(counts), f_beta(counts), f_beta(counts, 2));
+    row(config.classes[c], precision(counts), recall(counts), f_beta(counts), f_beta(counts, beta));
     fmt::print("{:>10}\n", counts.tp + counts.fn);
   }
   row("(mean)", macro_precision(result.counts), macro_recall(result.counts), macro_f_beta(result.counts),
-      macro_f_beta(result.counts, 2));
+      macro_f_beta(result.counts, beta));
   fmt::print("\n");
   if (config.multi_label) {
-    const double best = best_threshold(result.predictions, 2);
+    const double best = best_threshold(result.predictions, beta);
     fmt::print(
-        "F2 by picture {:.4f}, all labels right {:.2f}%, at threshold {:.2f}; the best threshold here is {:.2f}, "
-        "F2 {:.4f}\n",
-        samples_f_beta(result.predictions, threshold, 2), exact_match(result.predictions, threshold) * 100, threshold,
-        best, samples_f_beta(result.predictions, best, 2));
+        "{} by picture {:.4f}, all labels right {:.2f}%, at threshold {:.2f}; the best threshold here is {:.2f}, "
+        "{} {:.4f}\n",
+        f, samples_f_beta(result.predictions, threshold, beta), exact_match(result.predictions, threshold) * 100,
+        threshold, best, f, samples_f_beta(result.predictions, best, beta));
   }
   for (const int k : top_ks(config.classes.size()))
     if (!config.multi_label) fmt::print("top-{} accuracy {:.2f}%\n", k, top_k_accuracy(result, k) * 100);
@@ -135,7 +147,7 @@ void keep_predictions(const UseOptions& options, const RunConfig& config, double
   }
 }
 
-void evaluate(const UseOptions& options) {
+void evaluate(const EvaluateOptions& options) {
   const RunConfig config = load_run_config(options.run);
   const LabelledData whole = data_to_evaluate(options, config);
   const auto data = whole.valid();
@@ -151,7 +163,7 @@ void evaluate(const UseOptions& options) {
                  {"classes", config.classes},
                  {"tta", options.tta}};
     if (!config.multi_label) json["confusion"] = result.confusion;
-    json.update(metrics_json(result, config, settings.threshold));
+    json.update(metrics_json(result, config, settings.threshold, options.beta));
     fmt::print("{}\n", json.dump());
     return;
   }
@@ -160,7 +172,7 @@ void evaluate(const UseOptions& options) {
   std::size_t width = 9;
   for (const auto& name : config.classes) width = std::max(width, name.size() + 2);
   if (!config.multi_label) print_confusion(result, config.classes, width);
-  print_metrics(result, config, settings.threshold, width);
+  print_metrics(result, config, settings.threshold, options.beta, width);
 }
 
 }  // namespace
@@ -169,11 +181,16 @@ void add_evaluate(CLI::App& app) {
   auto* verb = app.add_subcommand(
       "evaluate",
       "Loss, accuracy, confusion matrix, precision and recall over DATA/valid (or DATA); RUN/predictions.json");
-  const auto options = std::make_shared<UseOptions>();
+  const auto options = std::make_shared<EvaluateOptions>();
   add_use_options(verb, *options);
   verb->add_option("DATA", options->paths, "Class folders, pictures with labels.csv, or MNIST's IDX files")
       ->required()
       ->expected(1);
+  verb->add_option("--beta", options->beta,
+                   "The F-beta said beside F1: recall weighs so many times as much as precision. 2 is what pictures "
+                   "with several labels are mostly scored by")
+      ->check(CLI::Range(0.001, 1000.0))
+      ->capture_default_str();
   verb->add_flag("--json", options->json, "As one JSON object");
   verb->callback([options] { evaluate(*options); });
 }

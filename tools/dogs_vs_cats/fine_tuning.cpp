@@ -202,9 +202,12 @@ void FineTuning::add_callbacks(Learner& learner) {
   if (early_stop_ > 0) learner.add(std::make_shared<EarlyStop>(early_stop_, best_.empty() ? "valid_loss" : best_));
 }
 
-std::optional<EpochResult> FineTuning::fit(Learner& learner, bool freeze) const {
+std::optional<EpochResult> FineTuning::fit(Learner& learner, bool freeze,
+                                           const std::function<void(std::size_t, std::size_t)>& begins) const {
   std::vector<EpochResult> rows;
-  for (const Stage& stage : stages(freeze)) {
+  const std::vector<Stage> all = stages(freeze);
+  for (const Stage& stage : all) {
+    begins(static_cast<std::size_t>(&stage - all.data()), all.size());
     switch (stage.trains) {
       case Stage::Trains::head:
         learner.freeze();

@@ -2,6 +2,8 @@
 // What is trained, in which order, at which rates: the options of `train` for fine-tuning, and for what works on its
 // gradients and weights.
 
+#include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,8 +39,10 @@ class FineTuning {
   void set(LearnerOptions& options) const;
   /// Adds the callbacks that were asked for. Before any that watch.
   void add_callbacks(Learner& learner);
-  /// Trains, stage by stage; the row of the model that is left, where there is one.
-  std::optional<EpochResult> fit(Learner& learner, bool freeze) const;
+  /// Trains, stage by stage, of each of which `begins(number, count)` hears first; the row of the model that is left,
+  /// where there is one.
+  std::optional<EpochResult> fit(Learner& learner, bool freeze,
+                                 const std::function<void(std::size_t, std::size_t)>& begins) const;
 
   /// What is trained, in order: one stage where --stages does not say.
   std::vector<Stage> stages(bool freeze) const;

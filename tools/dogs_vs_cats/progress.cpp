@@ -1,6 +1,7 @@
 #include "tools/dogs_vs_cats/progress.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,17 +16,38 @@ std::string duration(double seconds) {
   return fmt::format("{} s", s);
 }
 
+double TimeLeft::seconds(const StepResult& step) {
+  using Clock = std::chrono::steady_clock;
+  if (first_step_ < 0) {
+    first_step_ = step.step;
+    first_seconds_ = step.seconds;
+    start_ = Clock::now();
+  }
+  const auto done = static_cast<double>(step.step - first_step_ + 1);
+  const double spent = first_seconds_ + std::chrono::duration<double>(Clock::now() - start_).count();
+  return spent / done * static_cast<double>(step.total_steps - step.step - 1);
+}
+
 Progress::Progress() : terminal_(::isatty(STDOUT_FILENO) == 1) {}
 
+void Progress::stage(std::size_t number, std::size_t count) {
+  stage_ = number;
+  stages_ = count;
+}
+
 void Progress::bar(const std::string& label, double share, const std::string& text) {
-  constexpr int kWidth = 30;
+  // A line that is longer than the terminal is wide would leave its beginning behind each time.
+  winsize terminal{};
+  const int columns = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &terminal) == 0 && terminal.ws_col > 0 ? terminal.ws_col : 120;
+  constexpr int kFixed = 10;  // brackets, blanks and the percentage
+  const int width = std::clamp(columns - kFixed - static_cast<int>(label.size() + text.size()), 4, 30);
   // Ten times a second is as fast as anyone reads; the last state is always shown.
   const auto now = Clock::now();
   if (share < 1 && now - shown_ < std::chrono::milliseconds(100)) return;
   shown_ = now;
-  const int full = static_cast<int>(share * kWidth);
+  const int full = static_cast<int>(share * width);
   fmt::print("\r{} [{}{}] {:3.0f}% {}\033[K", label, std::string(static_cast<std::size_t>(full), '='),
-             std::string(static_cast<std::size_t>(kWidth - full), ' '), share * 100, text);
+             std::string(static_cast<std::size_t>(width - full), ' '), share * 100, text);
   std::fflush(stdout);
   open_ = true;
 }
@@ -73,12 +95,19 @@ void Progress::on_step(const StepResult& step) {
   smooth_loss_ = 0.9 * smooth_loss_ + 0.1 * step.loss;
   if (!terminal_) return;
   const auto in_epoch = step.step % step.steps_per_epoch + 1;
-  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-  const double left = seconds / static_cast<double>(in_epoch) * static_cast<double>(step.steps_per_epoch - in_epoch);
   bar(fmt::format("epoch {}", step.epoch), static_cast<double>(in_epoch) / static_cast<double>(step.steps_per_epoch),
-      fmt::format("loss {:.4f} lr {:.2g}, {:.1f} img/s, {:.0f}% waiting for data, {} left", smooth_loss_, step.lr,
+      fmt::format("loss {:.4f} lr {:.2g}, {:.1f} img/s, {:.0f}% waiting for data, {}", smooth_loss_, step.lr,
                   static_cast<double>(pictures_) / std::max(seconds_, 1e-9),
-                  100 * data_seconds_ / std::max(seconds_, 1e-9), duration(left)));
+                  100 * data_seconds_ / std::max(seconds_, 1e-9), time_left(step)));
+}
+
+std::string Progress::time_left(const StepResult& step) {
+  const auto in_epoch = step.step % step.steps_per_epoch + 1;
+  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  const double in_fit = left_.seconds(step);
+  const double left = seconds / static_cast<double>(in_epoch) * static_cast<double>(step.steps_per_epoch - in_epoch);
+  return fmt::format("{} left in the epoch, {} in {}", duration(left), duration(in_fit),
+                     stage_ + 1 < stages_ ? fmt::format("stage {} of {}", stage_ + 1, stages_) : "the run");
 }
 
 void Progress::on_epoch(const EpochResult& epoch) {

@@ -28,7 +28,7 @@ class TrainCommand {
  private:
   void take_from_run();
   void run();
-  std::optional<EpochResult> fit(Learner& learner, Watch* watch);
+  std::optional<EpochResult> fit(Learner& learner, Progress& progress, Watch* watch);
 
   KeptOptions kept_;
   TrainingOptions options_;
@@ -96,9 +96,10 @@ void TrainCommand::take_from_run() {
 }
 
 /// Trains; where that fails, the page says what the terminal does.
-std::optional<EpochResult> TrainCommand::fit(Learner& learner, Watch* watch) {
+std::optional<EpochResult> TrainCommand::fit(Learner& learner, Progress& progress, Watch* watch) {
   try {
-    return fine_tuning_.fit(learner, options_.freeze);
+    return fine_tuning_.fit(learner, options_.freeze,
+                            [&](std::size_t number, std::size_t count) { progress.stage(number, count); });
   } catch (const std::exception& error) {
     if (watch != nullptr) watch->ended(Watch::End::failed, error.what());
     throw;
@@ -153,7 +154,7 @@ void TrainCommand::run() {
                     fine_tuning_.stages(options_.freeze).size());
     learner.add(watch);
   }
-  const std::optional<EpochResult> row = fit(learner, watch.get());
+  const std::optional<EpochResult> row = fit(learner, *progress, watch.get());
   progress->finish();
   if (learner.interrupted()) {
     const std::string line =

@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "nn/checkpoint.h"
-#include "tools/dogs_vs_cats/progress.h"
 #include "tools/dogs_vs_cats/watch_page.h"
 
 namespace weft::cli {
@@ -181,7 +181,7 @@ void Watch::on_features(std::int64_t done, std::int64_t total) {
 
 void Watch::begin_fit(Training& training) {
   run_ = training.run();
-  first_step_ = -1;
+  left_.begin();
 }
 
 /// What was done before this program went on with it. The first step says from which epoch on RUN's rows are another
@@ -201,15 +201,7 @@ void Watch::catch_up(int epoch) {
 void Watch::on_step(const StepResult& step) {
   const bool first = !caught_up_;
   if (first) catch_up(step.epoch);
-  if (first_step_ < 0) {
-    first_step_ = step.step;
-    first_seconds_ = step.seconds;
-    fit_start_ = Clock::now();
-  }
-  // Validation between epochs counts: it is part of what is still to come.
-  const double done = static_cast<double>(step.step - first_step_ + 1);
-  const double spent = first_seconds_ + std::chrono::duration<double>(Clock::now() - fit_start_).count();
-  std::string left = duration(spent / done * static_cast<double>(step.total_steps - step.step - 1));
+  std::string left = duration(left_.seconds(step));
   const std::lock_guard lock(points_->mutex);
   if (!first) points_->steps.push_back({log_->latest()});
   Point& point = points_->steps.back();

@@ -2,12 +2,12 @@
 // `train --watch PORT`: the run's points as they come, for a page that draws them (watch_page.h) and a server that
 // hands them out (watch_server.h).
 
-#include <chrono>
 #include <memory>
 #include <string>
 
 #include "nn/callbacks/step_log.h"
 #include "nn/learner.h"
+#include "tools/dogs_vs_cats/progress.h"
 #include "tools/dogs_vs_cats/watch_server.h"
 
 namespace weft::cli {
@@ -45,9 +45,7 @@ class Watch : public Callback {
   std::shared_ptr<const StepLog> log_;
   std::filesystem::path run_;
   bool caught_up_ = false;
-  std::chrono::steady_clock::time_point fit_start_{};
-  double first_seconds_ = 0;
-  std::int64_t first_step_ = -1;  // of this fit, as far as this program does it
+  TimeLeft left_;
   std::unique_ptr<WatchServer> server_;
 };
 
