@@ -88,6 +88,7 @@ void measure(const Options& options) {
     executor.set_profiling(true);
     for (int i = 0; i < options.steps; ++i) train();
     fmt::print("{}\n", executor.profile_table());
+    fmt::print("{}\n", to_text(executor.memory(), executor.graph(), executor.program()));
   }
   fmt::print("weft {}, {}, {} math, {:.0f} MiB, loss {:.4f} -> {:.4f}\n", version(), device->describe(), options.math,
              static_cast<double>(executor.total_bytes()) / (1 << 20), first_loss, last_loss);

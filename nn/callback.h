@@ -77,6 +77,9 @@ class Callback {
 
   /// Something worth a line, once: a plan of another machine; why it stopped early.
   virtual void on_note(const std::string& /*line*/) {}
+  /// Bytes of the device that a graph takes, once it is laid out: what trains and, where it is frozen, the trunk. The
+  /// line gives activations with and without sharing, workspace, and the largest layers (core/memory_plan.h).
+  virtual void on_memory(const std::string& /*line*/) {}
   /// While frozen features are computed, `done` of `total` pictures.
   virtual void on_features(std::int64_t /*done*/, std::int64_t /*total*/) {}
   virtual void on_step(const StepResult&) {}

@@ -47,6 +47,8 @@ std::vector<EpochResult> Fit::run() {
     if (!s_.options.run.empty()) write_checkpoint();
   }
   say_what_differs();
+  const std::int64_t batch = training_batch();
+  if (new_trainer_) say_memory(fmt::format("training {} pictures at once", batch), s_.trainer->at(batch));
   if (s_.options.freeze && !compute_features()) return stopped();
   make_batches();
   while (s_.position.epoch < epochs_ && !training_->stops()) {
@@ -84,6 +86,11 @@ void Fit::say_what_differs() {
   s_.plans.difference.clear();
 }
 
+void Fit::say_memory(const std::string& of, const Executor& executor) const {
+  const std::string plan = to_text(executor.memory(), executor.graph(), executor.program());
+  for (const auto& callback : s_.callbacks) callback->on_memory(fmt::format("{}: {}", of, plan));
+}
+
 /// From the model's numbers, with the optimiser at rest.
 void Fit::start_afresh() {
   s_.position.epoch = 0;
@@ -97,9 +104,13 @@ void Fit::start_afresh() {
   }
 }
 
+/// Pictures in a whole step.
+std::int64_t Fit::training_batch() const {
+  return std::min(s_.options.batch, s_.train->size());
+}
+
 void Fit::make_trainer() {
   if (s_.trainer) return;
-  const std::int64_t batch = std::min(s_.options.batch, s_.train->size());
   const std::string& to = s_.options.freeze_to;
   Executors::Setup setup{.purpose = s_.options.freeze ? "head"
                                     : to.empty()      ? "train"
@@ -112,7 +123,8 @@ void Fit::make_trainer() {
                          .compile = s_.compile_options(),
                          .group_of = s_.group_of()};
   s_.evaluator.reset();  // its store had another's layouts
-  s_.trainer = std::make_unique<Executors>(s_.device, std::move(setup), s_.plans, batch);
+  s_.trainer = std::make_unique<Executors>(s_.device, std::move(setup), s_.plans, training_batch());
+  new_trainer_ = true;
 }
 
 void Fit::make_batches() {

@@ -41,6 +41,7 @@ class Fit {
   void check_numbers() const;
 
   void fingerprint_trunk();
+  std::int64_t training_batch() const;
   void make_trainer();
   void begin_callbacks();
   std::string policy() const;
@@ -48,6 +49,7 @@ class Fit {
   Schedule own_schedule() const;
   void start_afresh();
   void say_what_differs();
+  void say_memory(const std::string& of, const Executor& executor) const;
   void make_batches();
   bool train_epoch();
   StepResult step(Fed& fed);
@@ -64,6 +66,7 @@ class Fit {
   int epochs_;
   FitOptions options_;
   std::size_t ordinal_;
+  bool new_trainer_ = false;  // made by this call, not by a former one
   Schedule schedule_;
   std::unique_ptr<Sgd> sgd_;
   std::unique_ptr<Batches> batches_, valid_batches_;

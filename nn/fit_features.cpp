@@ -74,6 +74,7 @@ bool Fit::compute_features() {
     training_->note(fmt::format("the trunk's features are those kept in {}", store.path().string()));
     return true;
   }
+  say_memory(fmt::format("the frozen trunk, {} pictures at once", batch), trunk->at(batch));
   const bool whole =
       compute_features_of(trunk->at(batch), batch, *s_.train, *s_.train_features, 0, total) &&
       compute_features_of(trunk->at(batch), batch, *s_.valid, *s_.valid_features, s_.train->size(), total);

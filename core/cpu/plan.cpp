@@ -104,8 +104,7 @@ bool Plan::known(const ConvolutionShape& shape, ConvolutionAlgorithm& choice) co
 
 ConvolutionAlgorithm Plan::choose(const ConvolutionShape& shape) const {
   ConvolutionAlgorithm choice;
-  if (known(shape, choice) || table_choice(machine_, shape, choice)) return choice;
-  return rule_choice(shape);
+  return known(shape, choice) ? choice : rule_choice(shape);
 }
 
 void Plan::remember(const ConvolutionShape& shape, ConvolutionAlgorithm choice) {

@@ -1,7 +1,7 @@
 #pragma once
 // Which algorithm a convolution takes: a pure function of its shape, the instruction set, the number of threads and the
-// library's version. It comes from an earlier run's plan where one is given, else from a committed table, else from a
-// rule; --tune measures instead.
+// library's version. It comes from an earlier run's plan where one is given, else from a rule; --tune measures instead,
+// and the run's plan keeps what it found.
 
 #include <map>
 #include <string>
@@ -39,9 +39,7 @@ std::string isa_name();
 /// "2.6.3".
 std::string library_version();
 
-/// The committed table's choice for this machine; false where it has no entry.
-bool table_choice(const std::string& machine, const ConvolutionShape& shape, ConvolutionAlgorithm& choice);
-/// The choice without an entry: the cheaper one by a model of both, fitted on measurements (plan.cpp says how).
+/// The choice where nobody measured: the cheaper one by a model of both, fitted on measurements (plan.cpp says how).
 ConvolutionAlgorithm rule_choice(const ConvolutionShape& shape);
 
 class Plan {
@@ -50,7 +48,7 @@ class Plan {
 
   /// The choice for a shape if it is known without measuring: strict math, an earlier plan, a measurement made before.
   bool known(const ConvolutionShape& shape, ConvolutionAlgorithm& choice) const;
-  /// By known(), table and rule.
+  /// By known(), else by the rule.
   ConvolutionAlgorithm choose(const ConvolutionShape& shape) const;
   void remember(const ConvolutionShape& shape, ConvolutionAlgorithm choice);
   /// Adds a node's line.

@@ -8,7 +8,9 @@
 
 #include <chrono>
 #include <fstream>
+#include <map>
 #include <memory>
+#include <regex>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
@@ -87,6 +89,15 @@ int lines(const std::string& text) {
   std::istringstream stream(text);
   for (std::string line; std::getline(stream, line);) count += line.empty() ? 0 : 1;
   return count;
+}
+
+ActivationBytes activation_bytes(const std::string& text) {
+  static const std::regex words(
+      R"(activations ([0-9.]+) (B|KiB|MiB|GiB) \(([0-9.]+) (B|KiB|MiB|GiB) without sharing\))");
+  static const std::map<std::string, double> units = {{"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}};
+  std::smatch found;
+  if (!std::regex_search(text, found, words)) throw std::runtime_error("nothing on activations in: " + text);
+  return {.shared = std::stod(found[1]) * units.at(found[2]), .unshared = std::stod(found[3]) * units.at(found[4])};
 }
 
 const fs::path& drawn_sample() {

@@ -41,6 +41,12 @@ std::string read_all(const std::filesystem::path& path);
 void write_all(const std::filesystem::path& path, const std::string& text);
 /// Number of lines that are not empty.
 int lines(const std::string& text);
+/// What a line on memory says of activations ("activations 1.5 MiB (3.0 MiB without sharing)"), in bytes as printed:
+/// with sharing and without. Throws where `text` has no such words.
+struct ActivationBytes {
+  double shared = 0, unshared = 0;
+};
+ActivationBytes activation_bytes(const std::string& text);
 /// A small drawn sample that all tests of the program share: `count` training pictures of 48 pixels.
 const std::filesystem::path& drawn_sample();
 

@@ -89,6 +89,43 @@ TEST_CASE("train, predict, evaluate") {
   CHECK(std::abs(result["accuracy"].get<double>() - right / 10.0) < 1e-6);
 }
 
+TEST_CASE("train says what memory it takes, with sharing and without") {
+  const TemporaryFolder folder;
+  for (const bool freeze : {false, true}) {
+    CAPTURE(freeze);
+    auto arguments = train(folder / (freeze ? "frozen" : "whole"), {"--arch", "resnet18", "--epochs", "1"});
+    if (freeze) arguments.insert(arguments.end(), {"--freeze", "--feature-cache", "none"});
+    const auto run = dogs_vs_cats(arguments);
+    CAPTURE(run.out);
+    CAPTURE(run.err);
+    REQUIRE(run.status == 0);
+    // Behind the table of layers, before the first epoch; what there is most of is named.
+    const auto table = run.out.find("layer4.1.conv2"), line = run.out.find("Memory of training 8 pictures at once:");
+    REQUIRE(table != std::string::npos);
+    REQUIRE(line != std::string::npos);
+    CHECK(table < line);
+    CHECK(line < run.out.find("train_loss"));
+    const std::string text = run.out.substr(line, run.out.find('\n', line) - line);
+    const ActivationBytes bytes = activation_bytes(text);
+    CHECK(bytes.shared > 0);
+    CHECK(bytes.shared <= bytes.unshared);
+    CHECK(text.find("workspace") != std::string::npos);
+    CHECK(text.find("the largest layers at its peak: ") != std::string::npos);
+    CHECK(run.out.find("Memory of training", line + 1) == std::string::npos);
+    if (!freeze) {
+      // A deep net's values do not all live at once.
+      CHECK(bytes.shared < 0.8 * bytes.unshared);
+      continue;
+    }
+    // What a picture takes in the trunk is far more than in the head.
+    const auto trunk = run.out.find("Memory of the frozen trunk, ");
+    REQUIRE(trunk != std::string::npos);
+    const ActivationBytes below = activation_bytes(run.out.substr(trunk));
+    CHECK(below.shared < 0.8 * below.unshared);
+    CHECK(below.shared > bytes.shared);
+  }
+}
+
 TEST_CASE("the same seed gives the same bits, whatever decodes") {
   const TemporaryFolder folder;
   for (const bool freeze : {false, true}) {

@@ -12,6 +12,7 @@ void add_predict(CLI::App& app);
 void add_evaluate(CLI::App& app);
 void add_sample(CLI::App& app);
 void add_schedule(CLI::App& app);
+void add_graph(CLI::App& app);
 void add_unpack(CLI::App& app);
 void add_lr_find(CLI::App& app);
 void add_audit(CLI::App& app);

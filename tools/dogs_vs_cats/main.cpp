@@ -57,6 +57,7 @@ int main(int argc, char** argv) {
   weft::cli::add_evaluate(app);
   weft::cli::add_lr_find(app);
   weft::cli::add_schedule(app);
+  weft::cli::add_graph(app);
   weft::cli::add_report(app);
   weft::cli::add_augment(app);
   weft::cli::add_audit(app);

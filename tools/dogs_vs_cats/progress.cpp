@@ -67,6 +67,12 @@ void Progress::on_note(const std::string& line) {
   fmt::print("Note: {}\n", line);
 }
 
+void Progress::on_memory(const std::string& line) {
+  finish();
+  fmt::print("Memory of {}\n", line);
+  std::fflush(stdout);
+}
+
 void Progress::on_features(std::int64_t done, std::int64_t total) {
   if (done == 0) start_ = Clock::now();
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();

@@ -34,6 +34,7 @@ class Progress : public Callback {
   void stage(std::size_t number, std::size_t count);
   void begin_fit(Training&) override { left_.begin(); }
   void on_note(const std::string& line) override;
+  void on_memory(const std::string& line) override;
   void on_features(std::int64_t done, std::int64_t total) override;
   void on_step(const StepResult& step) override;
   void on_epoch(const EpochResult& epoch) override;
