@@ -1,0 +1,35 @@
+// train_step as a person runs it.
+
+#include <doctest/doctest.h>
+
+#include "tests/tools/harness.h"
+
+namespace weft::tests {
+namespace {
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+TEST_CASE("train_step --profile: where the time goes, and what memory a step takes with sharing and without") {
+  std::vector<std::string> arguments = {"--arch", "squeezenet1_1", "--size", "32",        "--batch",
+                                        "2",      "--steps",       "1",      "--threads", "2"};
+  const auto plain = run_program("train_step", arguments);
+  CAPTURE(plain.err);
+  REQUIRE(plain.status == 0);
+  CHECK(!has(plain.out, "without sharing"));
+  arguments.push_back("--profile");
+  const auto profiled = run_program("train_step", arguments);
+  CAPTURE(profiled.out);
+  CAPTURE(profiled.err);
+  REQUIRE(profiled.status == 0);
+  const ActivationBytes bytes = activation_bytes(profiled.out);
+  CHECK(bytes.shared > 0);
+  CHECK(bytes.shared < bytes.unshared);
+  // The last line is what a peer's is compared with.
+  CHECK(profiled.out.find("img/s (best") > profiled.out.find("without sharing"));
+  CHECK(lines(profiled.out.substr(profiled.out.find("squeezenet1_1 32px"))) == 1);
+}
+
+}  // namespace
+}  // namespace weft::tests
