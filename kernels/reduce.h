@@ -2,6 +2,8 @@
 // Sums and maxima over a warp and over a block. The order of the additions is fixed, so the same input gives the same
 // bits in every run.
 
+#include <limits>
+
 #include "kernels/target.h"
 
 namespace weft::WEFT_TARGET {
@@ -20,16 +22,26 @@ __device__ inline float warp_max(float value) {
   return value;
 }
 
-/// The sum over the block, in every thread. blockDim.x is a multiple of 32, at most 1024, and the block is
-/// one-dimensional. Every thread of the block must call it.
-__device__ inline float block_sum(float value) {
-  __shared__ float warp_sums[32];
+/// What kOfWarp makes of a warp's values, made of the whole block's, in every thread. `nothing` stands for the warps
+/// that a smaller block does not have. blockDim.x is a multiple of 32, at most 1024, and the block is one-dimensional.
+/// Every thread of the block must call it; so for the sum and the maximum below.
+template <float (*kOfWarp)(float)>
+__device__ inline float block_reduce(float value, float nothing) {
+  __shared__ float of_warps[32];
   const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  value = warp_sum(value);
+  value = kOfWarp(value);
   __syncthreads();  // the array may still be read from a call before
-  if (lane == 0) warp_sums[warp] = value;
+  if (lane == 0) of_warps[warp] = value;
   __syncthreads();
-  return warp_sum(lane < blockDim.x / 32 ? warp_sums[lane] : 0);
+  return kOfWarp(lane < blockDim.x / 32 ? of_warps[lane] : nothing);
+}
+
+__device__ inline float block_sum(float value) {
+  return block_reduce<warp_sum>(value, 0);
+}
+
+__device__ inline float block_max(float value) {
+  return block_reduce<warp_max>(value, std::numeric_limits<float>::lowest());
 }
 
 }  // namespace weft::WEFT_TARGET

@@ -62,9 +62,25 @@ __global__ void softmax_warp_per_row(const T* __restrict__ x, T* __restrict__ y,
   for (int64_t c = lane; c < C; c += 32) y[c] = from_float<T>(normalised<kLog>(to_float(x[c]), maximum, sum));
 }
 
-// Rung 3, online. One pass gives the maximum and the sum together (online_softmax.h), a second the result: two reads
-// instead of three, which counts where a row is too long for the cache. A block shares a row, so that long rows, of
-// which there are few, still have threads enough.
+// Rung 3, block-per-row. Long rows are few, and a warp each leaves the GPU half empty: 132 SMs have room for 8,448
+// warps. A block shares a row, eight times the threads and the bytes under way; what the warps found goes through
+// shared memory. Three reads still, and a short row now waits at two barriers where a warp needed none.
+template <class T, bool kLog>
+__global__ void softmax_block_per_row(const T* __restrict__ x, T* __restrict__ y, int64_t C) {
+  x += blockIdx.x * C;
+  y += blockIdx.x * C;
+  float maximum = std::numeric_limits<float>::lowest();
+  for (int64_t c = threadIdx.x; c < C; c += blockDim.x) maximum = fmaxf(maximum, to_float(x[c]));
+  maximum = block_max(maximum);
+  float sum = 0;
+  for (int64_t c = threadIdx.x; c < C; c += blockDim.x) sum += expf(to_float(x[c]) - maximum);
+  sum = block_sum(sum);
+  for (int64_t c = threadIdx.x; c < C; c += blockDim.x)
+    y[c] = from_float<T>(normalised<kLog>(to_float(x[c]), maximum, sum));
+}
+
+// Rung 4, online. One pass gives the maximum and the sum together (online_softmax.h), a second the result: two reads
+// instead of three, which counts where a row is too long for the cache; and the warps come together once, not twice.
 template <class T, bool kLog>
 __global__ void softmax_online(const T* __restrict__ x, T* __restrict__ y, int64_t C) {
   x += blockIdx.x * C;
@@ -76,7 +92,7 @@ __global__ void softmax_online(const T* __restrict__ x, T* __restrict__ y, int64
     y[c] = from_float<T>(normalised<kLog>(to_float(x[c]), row.maximum, row.sum));
 }
 
-// Rung 4, vectorised. The online rung issues a load for every 4 bytes, twice over the row. Here each is of 16 bytes,
+// Rung 5, vectorised. The online rung issues a load for every 4 bytes, twice over the row. Here each is of 16 bytes,
 // and a pack is appended with one rescaling of the sum instead of four. Rows start at any address (C need not be a
 // multiple of 4): packs lie on multiples of 16, and the first and the last of a row are taken element by element
 // (packs.h).
@@ -96,7 +112,7 @@ __global__ void softmax_vectorised(const T* __restrict__ x, T* __restrict__ y, i
   }
 }
 
-// Rung 5, shared-resident. The second read was of what the threads had just held. Here each puts its packs into shared
+// Rung 6, shared-resident. The second read was of what the threads had just held. Here each puts its packs into shared
 // memory as it appends them, and finds them there again: one read and one write, the floor, for rows of up to 56
 // thousand floats. A thread reads back only what it wrote itself, so no barrier is needed beyond that of the sum, and
 // neighbours' packs lie side by side: no bank conflicts. What it costs: a long row has an SM for itself, whose memory
@@ -123,7 +139,7 @@ __global__ void __launch_bounds__(kWideBlock)
   }
 }
 
-// Rung 6, register-resident. Shared memory is one step away still, and a block a row is too much for short ones. A team
+// Rung 7, register-resident. Shared memory is one step away still, and a block a row is too much for short ones. A team
 // (a warp up to about 1000 columns, a block up to 16000) keeps its row in registers: all loads are under way together,
 // and maximum, sum and result are found without another access. Each element's exponential is computed once, by its
 // thread's own maximum, and scaled to the row's.
@@ -166,6 +182,15 @@ void launch_warp_per_row(const Problem& problem, void* const* operands, void*, S
   with_type(problem.dtype, [&]<class T>() {
     launch(softmax_warp_per_row<T, kLog>, {.grid = blocks_for(rows, kWarps), .block = kBlock, .stream = stream},
            as<const T>(operands[0]), as<T>(operands[1]), rows, C);
+  });
+}
+
+template <bool kLog>
+void launch_block_per_row(const Problem& problem, void* const* operands, void*, Stream stream) {
+  const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_type(problem.dtype, [&]<class T>() {
+    launch(softmax_block_per_row<T, kLog>, {.grid = blocks_for(rows, 1), .block = kBlock, .stream = stream},
+           as<const T>(operands[0]), as<T>(operands[1]), C);
   });
 }
 
@@ -247,8 +272,12 @@ constexpr Rung kRungs[] = {
      "A warp reads a row side by side, so whole sectors are used; shuffles reduce.",
      {.dtypes = kFloats},
      launch_warp_per_row<kLog>},
+    {"block-per-row",
+     "A block shares a row, so that few long rows still fill the GPU.",
+     {.dtypes = kFloats},
+     launch_block_per_row<kLog>},
     {"online",
-     "Maximum and sum in one pass, and a block shares a row: two reads instead of three, for long rows.",
+     "Maximum and sum in one pass: two reads of a row instead of three.",
      {.dtypes = kFloats},
      launch_online<kLog>},
     {"vectorised",

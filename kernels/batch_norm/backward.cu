@@ -254,7 +254,7 @@ const Op batch_norm_train_backward = {
     .problems = kProblems,
     .rungs = kTrainRungs,
     .gradient_of = "batch_norm_train",
-    .choose = choose_kept<2>,
+    .choose = [](const Problem& p, int capability) { return rung_named(kTrainRungs, kept_rung<2>(p, capability)); },
 };
 
 const Op batch_norm_eval_backward = {

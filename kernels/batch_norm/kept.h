@@ -5,6 +5,7 @@
 // number of rows that the compiler knows.
 
 #include <algorithm>
+#include <string_view>
 
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/channels.h"
@@ -80,19 +81,18 @@ bool fits_cluster(const Problem& problem) {
   return cluster_shape<kTensors>(problem).fits;
 }
 
-/// The last rung that can, but no kept one where its blocks would leave most of a GPU idle: a few SMs reading x once
-/// take longer than all of them reading it twice. The kept rungs are the ladder's last two.
+/// The rung for a call, by its name: the last that can, but no kept one where its blocks would leave most of a GPU
+/// idle: a few SMs reading x once take longer than all of them reading it twice.
 template <int kTensors>
-int choose_kept(const Problem& problem, int capability) {
-  constexpr int kVectorised = 2, kByBlock = 3, kByCluster = 4;
+std::string_view kept_rung(const Problem& problem, int capability) {
   constexpr int64_t kFewestBlocks = 64, kFewRows = 512;
   const auto good = [&](const KeptShape& shape) {
     return shape.fits && (capability == 0 || shape.groups * shape.cluster >= kFewestBlocks ||
                           problem.extents[extents::BatchNorm::rows] <= kFewRows);
   };
   if (capability == 0 || capability == 90)
-    if (good(cluster_shape<kTensors>(problem))) return kByCluster;
-  return (capability == 0 || capability >= 80) && good(block_shape<kTensors>(problem)) ? kByBlock : kVectorised;
+    if (good(cluster_shape<kTensors>(problem))) return "kept-by-cluster";
+  return (capability == 0 || capability >= 80) && good(block_shape<kTensors>(problem)) ? "kept-by-block" : "vectorised";
 }
 
 /// Thread c brings its block's sums for channel c and gets those of the whole cluster, added in the order of the ranks,

@@ -12,6 +12,14 @@ struct Moments {
   float count = 0, mean = 0, squares = 0;
 };
 
+/// With one element more, by the mean's own running correction (Welford, "Note on a Method for Calculating Corrected
+/// Sums of Squares and Products", 1962): mean += (x - mean) / count, squares += (x - old mean) (x - new mean).
+__device__ inline Moments append(const Moments& so_far, float x) {
+  const float count = so_far.count + 1, difference = x - so_far.mean, mean = so_far.mean + difference / count;
+  return {count, mean, so_far.squares + difference * (x - mean)};
+}
+
+/// Of two parts together (Chan, Golub and LeVeque); append() is its case of a part of one element.
 __device__ inline Moments merge(const Moments& a, const Moments& b) {
   const float count = a.count + b.count;
   if (count == 0) return a;

@@ -44,10 +44,11 @@ __global__ void batch_norm_thread_per_channel(const T* __restrict__ x, const flo
     y[n * C + c] = finish((to_float(x[n * C + c]) - mean) * invstd * weight[c] + bias[c], n * C + c);
 }
 
-// Rung 2, row-chunks. The rows are cut into chunks, so that there are blocks enough whatever C is, and three kernels
-// follow each other: every block finds the moments of its chunk, a small kernel merges the chunks' moments, and the
-// last applies them. The moments of two parts merge without cancellation (Chan, Golub and LeVeque, 1979), so one
-// reading of x gives mean and variance; and since parts merge in a fixed order, the bits are always the same.
+// Rung 2, welford. Mean and variance took a walk each. Welford's running mean and sum of squares (moments.h) need one
+// for both, without the cancellation of the sum of x^2, and so x is read twice instead of three times. Eight threads
+// share a channel's rows, a warp of 32 neighbouring channels each; their parts merge without cancellation too (Chan,
+// Golub and LeVeque, 1979), in a fixed order, so that the bits are always the same. It costs a division an element,
+// each waiting for the one before.
 
 /// Merges over threadIdx.y; the result is that of the threads with threadIdx.y = 0.
 __device__ Moments merge_over_rows(const Moments& mine) {
@@ -63,6 +64,27 @@ __device__ Moments merge_over_rows(const Moments& mine) {
   return all;
 }
 
+template <class T>
+__global__ void batch_norm_welford(const T* __restrict__ x, const float* __restrict__ weight,
+                                   const float* __restrict__ bias, Finish<T> finish, T* __restrict__ y,
+                                   BatchStatistics statistics, int64_t rows, int64_t C) {
+  const int64_t c = int64_t{blockIdx.x} * kColumns + threadIdx.x;
+  Moments mine;
+  for (int64_t n = threadIdx.y; n < rows && c < C; n += kRows) mine = append(mine, to_float(x[n * C + c]));
+  mine = merge_over_rows(mine);
+  if (threadIdx.y == 0 && c < C) statistics.keep(c, rows, mine.mean, mine.squares);
+  __syncthreads();  // the channel's numbers are there for the threads of the other rows
+  if (c >= C) return;
+  const float centre = statistics.save_mean[c], scale = statistics.save_invstd[c] * weight[c], shift = bias[c];
+  for (int64_t n = threadIdx.y; n < rows; n += kRows)
+    y[n * C + c] = finish((to_float(x[n * C + c]) - centre) * scale + shift, n * C + c);
+}
+
+// Rung 3, row-chunks. A block for 32 channels is two blocks where there are 64 channels. Here the rows are cut into
+// chunks, so that there are blocks enough whatever C is, and three kernels follow each other: every block finds the
+// moments of its chunk, a small kernel merges the chunks' moments by the same formula of Chan, Golub and LeVeque, and
+// the last applies them.
+//
 // A thread takes eight of its rows at a time into registers: eight loads are under way at once, and within the eight
 // the two-pass formula is exact to rounding and costs one division.
 template <class T>
@@ -125,6 +147,15 @@ void launch_thread_per_channel(const Problem& problem, void* const* operands, vo
   });
 }
 
+void launch_welford(const Problem& problem, void* const* operands, void*, Stream stream) {
+  const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
+  with_type(problem.dtype, [&]<class T>() {
+    launch(batch_norm_welford<T>, {.grid = blocks_for(C, kColumns), .block = dim3(kColumns, kRows), .stream = stream},
+           as<const T>(operands[At::x]), as<const float>(operands[At::weight]), as<const float>(operands[At::bias]),
+           finish_of<T>(problem, operands), as<T>(operands[At::y]), batch_statistics(problem, operands), rows, C);
+  });
+}
+
 void launch_row_chunks(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
   const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   const RowChunks chunks = row_chunks(rows, C);
@@ -168,10 +199,12 @@ constexpr Rung kRungs[] = {
      "A thread walks its column three times: mean, variance, result.",
      {.dtypes = kFloats},
      launch_thread_per_channel},
+    {"welford",
+     "Welford's running mean and sum of squares: one walk for mean and variance, eight threads a channel.",
+     {.dtypes = kFloats},
+     launch_welford},
     {"row-chunks",
-     "Many blocks a channel, each with a chunk of rows, whose moments merge in a fixed order: one reading of x for "
-     "mean "
-     "and variance.",
+     "Many blocks a channel, each with a chunk of rows, whose moments merge in a fixed order (Chan et al.).",
      {.dtypes = kFloats},
      launch_row_chunks,
      workspace_bytes},
@@ -234,7 +267,7 @@ const Op batch_norm_train = {
     .bound = {.c = 4, .terms = [](const Problem& p) { return p.extents[BatchNorm::rows]; }},
     .problems = kProblems,
     .rungs = kRungs,
-    .choose = choose_kept<1>,
+    .choose = [](const Problem& p, int capability) { return rung_named(kRungs, kept_rung<1>(p, capability)); },
 };
 
 }  // namespace weft::WEFT_TARGET

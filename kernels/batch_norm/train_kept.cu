@@ -1,11 +1,11 @@
 // batch_norm_train, rungs 4 and 5, kept-by-block and kept-by-cluster. Vectorised reads x twice, 12 rows C bytes in
 // float32 where 8 would do: a third of the time goes to reading again what was here before.
 //
-// Rung 4. A block takes a few channels, 64 bytes of each row (two sectors), and all rows, and keeps what it reads in
+// Rung 5. A block takes a few channels, 64 bytes of each row (two sectors), and all rows, and keeps what it reads in
 // shared memory. The mean is then known without another look at global memory, and the two-pass formula, which is the
 // exact one, costs a pass over shared memory. 96 KiB hold 1500 rows of 64 bytes.
 //
-// Rung 5. C / 16 blocks (bfloat16 C / 32) are few, and 1500 rows are less than two pictures of 28 x 28. Here up to
+// Rung 6. C / 16 blocks (bfloat16 C / 32) are few, and 1500 rows are less than two pictures of 28 x 28. Here up to
 // eight blocks, a cluster, share the rows: eight times the rows and the SMs. Each writes its sums down where the others
 // can read them (distributed shared memory), and all add the eight in the same order. 8 x 208 KiB hold 26,000 rows of
 // 64 bytes, or 106,000 of 16: layers 2 to 4 of a ResNet with 128 pictures in bfloat16.

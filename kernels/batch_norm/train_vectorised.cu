@@ -1,4 +1,4 @@
-// batch_norm_train, rung 3, vectorised. Row-chunks issues an instruction for every 4 bytes (2 in bfloat16), has a
+// batch_norm_train, rung 4, vectorised. Row-chunks issues an instruction for every 4 bytes (2 in bfloat16), has a
 // warp's row of one channel a thread, and reads each channel's four numbers once a thread: at 8 rows a thread a fifth
 // of what it moves. Here a thread moves 16 bytes an instruction, so that eight lanes make a row of 128 bytes and a
 // warp's request is four rows of 4 sectors; the channel's numbers are read once a block. The steps are the same three:

@@ -16,6 +16,15 @@ namespace {
 // x 8 sums then go through taps and channels as one packed axis: the pixels it needs lie stride C floats apart in
 // shared memory, and one tap and channel on is one float on (dilation C where a tap ends). For a 7x7 of stride 2 that
 // is 399 floats of x for each r, in place of 64 x 21 = 1,344.
+//
+// Why float32 and forward alone. In bfloat16 the multipliers are not the ones to use: ResNet's stem at 224 pixels is
+// 236 Mflop a picture, and on an H100's tensor cores takes less time (at 989 Tflop/s) than writing its 1.6 MB of y, on
+// its float32 multipliers (67 Tflop/s) seven times as long. So bfloat16, and TF32, take rung 10, whose depth is R S C,
+// all taps one after the other, and so is not padded to eight channels a tap. The filter's gradient turns the product
+// round: K x R S C results, 64 x 147, each a sum over all pixels of y. There are three tiles of 64 x 64, and what is
+// short is not bytes of x but blocks: split-K (6_split_k.cu) cuts the pixels into slices, in bfloat16 rung 10 does. The
+// picture's own gradient is wanted only where pictures are what is optimised, and then the ladder's other rungs compute
+// it.
 constexpr int kPixels = 64, kFilters = 64, kThreadPixels = 8, kThreadFilters = 8;
 constexpr int kAcross = kPixels / kThreadPixels;  // threads along the pixels; the others lie along the filters
 constexpr int kThreads = kAcross * (kFilters / kThreadFilters);
