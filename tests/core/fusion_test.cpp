@@ -56,6 +56,51 @@ TEST_CASE("fusion: a training step fuses batch norm, the sum and ReLU in both di
   for (const bool fuse : {true, false}) check_run(simt_device(), graph, {.fuse = fuse}, 5e-4);
 }
 
+/// Of each box in a Graphviz picture its label, in the order of the file.
+std::vector<std::string> boxes_of(const std::string& dot) {
+  std::vector<std::string> labels;
+  for (std::size_t at = dot.find(", style=filled"); at != std::string::npos; at = dot.find(", style=filled", at + 1)) {
+    const std::size_t begin = dot.rfind("[label=\"", at) + 8;
+    labels.push_back(dot.substr(begin, at - 1 - begin));
+  }
+  return labels;
+}
+
+TEST_CASE("fusion: the picture names every node, by its op and by what was fused into it") {
+  Graph graph;
+  ValueId x = graph.input("input", {2, 6, 6, 4});
+  for (const std::string block : {"stem", "layer1"}) {
+    x = norm(graph, block + ".bn", conv(graph, block + ".conv", x, 4, 3));
+    x = ops::relu(graph, block + ".relu", x);
+  }
+  graph.mark_output(ops::sum(graph, "total", x), "loss");
+  const auto boxes = [](const Graph& drawn) {
+    std::vector<std::string> labels = boxes_of(to_dot(drawn));
+    std::ranges::sort(labels);
+    return labels;
+  };
+  using Labels = std::vector<std::string>;
+  const Graph predicting = for_inference(graph, {"loss"});
+  CHECK(boxes(predicting) == Labels{"bn: batch_norm_eval", "bn: batch_norm_eval", "conv: conv2d", "conv: conv2d",
+                                    "relu", "relu", "total: sum"});
+  CHECK(boxes(fused(predicting, takes_all)) == Labels{"bn: batch_norm_fold", "bn: batch_norm_fold",
+                                                      "conv + bn + relu: conv2d", "conv + bn + relu: conv2d",
+                                                      "total: sum"});
+  const Graph training = with_gradients(graph, "loss"), folded = fused(training, takes_all);
+  const std::string dot = to_dot(folded);
+  const Labels labels = boxes(folded);
+  CHECK(labels.size() == static_cast<std::size_t>(folded.node_count()));
+  for (const char* both : {"bn + relu: batch_norm_train", "bn + relu: batch_norm_train_backward"})
+    CHECK(std::ranges::count(labels, std::string(both)) == 2);
+  CHECK(std::ranges::none_of(labels, [](const std::string& label) { return label.starts_with("relu"); }));
+  for (const char* block : {"stem", "layer1"})
+    CHECK(dot.find(fmt::format("subgraph \"cluster_{}\"", block)) != std::string::npos);
+  // Forward and backward are told apart by colour.
+  const std::size_t backward = dot.find("bn + relu: batch_norm_train_backward\"");
+  REQUIRE(backward != std::string::npos);
+  CHECK(dot.substr(backward, 90).find("#fbe3d4") != std::string::npos);
+}
+
 TEST_CASE("fusion: fewer steps, and fewer bytes that they make") {
   for (const bool train : {false, true}) {
     const Graph net = residual_net(8), graph = train ? with_gradients(net, "loss") : for_inference(net, {"logits"});

@@ -11,6 +11,7 @@
 #include "core/ops.h"
 #include "kernels/error.h"
 #include "kernels/philox.h"
+#include "kernels/targets.h"
 #include "tests/core/harness.h"
 
 namespace weft::test {
@@ -27,8 +28,10 @@ int count_ops(const Graph& graph, const std::string& op) {
                                         [&](const Node& node) { return node.definition->name == op; }));
 }
 
-/// Compares the graph's gradients with central differences of its loss, all in double precision.
-void check_gradients(const Graph& graph, const std::vector<std::string>& names) {
+/// Compares the graph's gradients with central differences of its loss, all in double precision. The step is small, so
+/// that hardly any ReLU or maximum changes sides.
+void check_gradients(const Graph& graph, const std::vector<std::string>& names, double step = 1e-6,
+                     double tolerance = 1e-5) {
   std::map<std::string, Doubles> leaves = to_doubles(random_leaves(graph, 5, 3));
   const auto at = [&](const std::string& name) { return static_cast<std::size_t>(graph.find(name).index); };
   const std::vector<Doubles> values = reference_run(graph, leaves);
@@ -42,17 +45,16 @@ void check_gradients(const Graph& graph, const std::vector<std::string>& names) 
     Philox random(1, subsequence_of(name.c_str()));
     for (int k = 0; k < 6; ++k) {
       const std::size_t i = random.below(static_cast<std::uint32_t>(gradient.size()));
-      constexpr double kStep = 1e-6;  // small, so that hardly any ReLU or maximum changes sides
       double& element = leaves.at(name)[i];
       const double kept = element;
-      element = kept + kStep;
+      element = kept + step;
       const double above = reference_run(graph, leaves)[loss][0];
-      element = kept - kStep;
+      element = kept - step;
       const double below = reference_run(graph, leaves)[loss][0];
       element = kept;
-      const double difference = (above - below) / (2 * kStep);
-      CHECK_MESSAGE(std::fabs(difference - gradient[i]) <= 1e-5 * std::max(largest, 1e-3), name, "[", i, "]: gradient ",
-                    gradient[i], ", central difference ", difference);
+      const double difference = (above - below) / (2 * step);
+      CHECK_MESSAGE(std::fabs(difference - gradient[i]) <= tolerance * std::max(largest, 1e-3), name, "[", i,
+                    "]: gradient ", gradient[i], ", central difference ", difference);
       ++compared;
     }
   }
@@ -77,6 +79,73 @@ TEST_CASE("with_gradients: frozen batch norm and dropout in the middle") {
   const Graph graph = with_gradients(small_net(options), "loss", {"input"});
   CHECK(ops_of(graph).contains("batch_norm_eval_backward"));
   check_gradients(graph, {"input", "block.conv.weight", "fc.weight"});
+}
+
+/// An op whose gradient is made of other ops, so that the catalogue has none of its own
+/// (tests/kernels/gradient_test.cpp checks those), alone in a graph.
+struct Alone {
+  const char* op;
+  std::vector<std::string> inputs;  ///< each (3, 5)
+  ValueId (*add)(Graph&, const std::vector<ValueId>& inputs);
+  double step = 1e-6, tolerance = 1e-5;
+};
+
+const std::vector<Alone>& ops_alone() {
+  // A cast rounds, so that the difference is one of staircases: of steps so wide that 2^-9 of a number is little of
+  // one.
+  static const std::vector<Alone> all = {
+      {"add", {"a", "b"}, [](Graph& g, const std::vector<ValueId>& in) { return ops::add(g, "add", in[0], in[1]); }},
+      {"scale", {"x"}, [](Graph& g, const std::vector<ValueId>& in) { return ops::scale(g, "scale", in[0], -1.7); }},
+      {"sum", {"x"}, [](Graph& g, const std::vector<ValueId>& in) { return ops::sum(g, "sum", in[0]); }},
+      {"cast",
+       {"x"},
+       [](Graph& g, const std::vector<ValueId>& in) {
+         return ops::cast(g, "back", ops::cast(g, "cast", in[0], DType::bf16), DType::f32);
+       },
+       4,
+       0.01},
+      {"reshape",
+       {"x"},
+       [](Graph& g, const std::vector<ValueId>& in) {
+         return ops::reshape(g, "view", in[0], {5, 3});
+       }},
+      {"gemm",
+       {"a", "b"},
+       [](Graph& g, const std::vector<ValueId>& in) {
+         return ops::gemm(g, "gemm", in[0], in[1], g.parameter("bias", {3}), false, true);
+       }},
+  };
+  return all;
+}
+
+TEST_CASE("with_gradients: an op without a backward op of its own agrees with central differences") {
+  for (const Alone& test : ops_alone()) {
+    CAPTURE(std::string(test.op));
+    Graph graph;
+    std::vector<ValueId> inputs;
+    for (const std::string& name : test.inputs) inputs.push_back(graph.input(name, {3, 5}));
+    const ValueId y = test.add(graph, inputs);
+    CHECK(count_ops(graph, test.op) >= 1);
+    // The loss weighs each element of y by a number of its own.
+    const std::int64_t n = graph.value(y).shape.elements();
+    const ValueId weighed = ops::gemm(graph, "weigh", ops::reshape(graph, "row", y, {1, n}),
+                                      graph.input("weights", {1, n}), {}, false, true);
+    graph.mark_output(ops::reshape(graph, "loss", weighed, {1}), "loss");
+    check_gradients(with_gradients(graph, "loss", test.inputs), test.inputs, test.step, test.tolerance);
+  }
+}
+
+TEST_CASE("with_gradients: every op with a gradient has a gradient check") {
+  const auto catalogue = simt::target().catalogue();
+  for (const std::string& name : ops::names()) {
+    if (!ops::definition(name)->differentiate) continue;
+    const bool in_catalogue = std::any_of(catalogue.begin(), catalogue.end(), [&](const Op* op) {
+      return op->gradient_of != nullptr && name == op->gradient_of;
+    });
+    const bool alone =
+        std::any_of(ops_alone().begin(), ops_alone().end(), [&](const Alone& a) { return name == a.op; });
+    CHECK_MESSAGE((in_catalogue || alone), name, ": neither the catalogue nor ops_alone() checks its gradient");
+  }
 }
 
 TEST_CASE("with_gradients: nothing is computed below the lowest trained parameter") {
