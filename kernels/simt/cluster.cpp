@@ -31,6 +31,7 @@ void Cluster::prepare(unsigned size, unsigned threads, std::uint64_t seed) {
   arrival_phase_.assign(live_, 0);
   mbarriers.clear();
   flights.clear();
+  stuck_parities.clear();
 }
 
 bool Cluster::enter(unsigned rank, BlockRunner& block) {

@@ -6,8 +6,11 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <string>
+#include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -69,6 +72,8 @@ class Cluster {
 
   std::unordered_map<const void*, Mbarrier> mbarriers;
   std::vector<BulkFlight> flights;  ///< in the order of their issue
+  /// What each thread (of rank, linear index) named when it first came to a wait whose phase a test has made stuck.
+  std::map<std::tuple<unsigned, unsigned, std::string_view, int, std::string_view>, unsigned> stuck_parities;
 
  private:
   void pass_turn(unsigned rank);

@@ -55,7 +55,8 @@ void set_schedule_seed(std::uint64_t seed);
 struct SyncSite {
   std::string file;
   int line;
-  std::string what;  ///< "__syncthreads", "cp.async.wait_group"
+  std::string what;          ///< "__syncthreads", "cp.async.wait_group"
+  bool names_phase = false;  ///< it waits for a phase of an mbarrier by its parity
 
   bool operator==(const SyncSite&) const = default;
 };
@@ -64,9 +65,10 @@ struct SyncSite {
 std::vector<SyncSite> sync_sites();
 void forget_sync_sites();
 
-/// Makes the barrier, wait, commit or fence `what` on this line do nothing (where `what` is empty: all on this line): a
-/// test suite worth its name then fails. `file` may be the end of the path.
-void skip_sync_site(const std::string& file, int line, const std::string& what = "");
-void clear_skipped_sync_sites();
+/// Gives the barrier, wait, commit or fence `what` on this line a fault (where `what` is empty: all on this line): a
+/// test suite worth its name then fails. `file` may be the end of the path. Of several faults of a site the first
+/// counts.
+void set_site_fault(SiteFault fault, const std::string& file, int line, const std::string& what = "");
+void clear_site_faults();
 
 }  // namespace weft::simt

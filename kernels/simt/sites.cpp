@@ -1,7 +1,7 @@
-// The list of places that synchronise, and those to be skipped.
+// The list of places that synchronise, and the faults that tests give them.
 #include <atomic>
+#include <map>
 #include <mutex>
-#include <set>
 #include <tuple>
 
 #include "kernels/simt/machine.h"
@@ -12,8 +12,8 @@ namespace {
 
 struct Registry {
   std::mutex mutex;
-  std::set<std::tuple<std::string, int, std::string>> seen;
-  std::vector<SyncSite> skipped;
+  std::map<std::tuple<std::string, int, std::string>, bool> seen;  // and whether it names a phase
+  std::vector<std::pair<SyncSite, SiteFault>> faults;
 };
 
 Registry& registry() {
@@ -29,7 +29,7 @@ struct CacheEntry {
   const char* what;
   int line;
   unsigned epoch;
-  bool skip;
+  SiteFault fault;
 };
 constexpr unsigned kCacheEntries = 64;
 thread_local constinit CacheEntry cache[kCacheEntries] = {};
@@ -38,34 +38,45 @@ bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
-bool look_up(const char* what, Site site) {
+SiteFault look_up(const char* what, Site site, bool names_phase) {
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
-  all.seen.emplace(site.file, site.line, what);
-  for (const SyncSite& skipped : all.skipped) {
-    const bool same_kind = skipped.what.empty() || skipped.what == what;
-    if (same_kind && skipped.line == site.line && ends_with(site.file, skipped.file)) return true;
+  all.seen.emplace(std::tuple(site.file, site.line, what), names_phase);
+  for (const auto& [faulty, fault] : all.faults) {
+    const bool same_kind = faulty.what.empty() || faulty.what == what;
+    if (same_kind && faulty.line == site.line && ends_with(site.file, faulty.file)) return fault;
   }
-  return false;
+  return SiteFault::none;
+}
+
+SiteFault enter(const char* what, Site site, bool names_phase) {
+  CacheEntry& entry =
+      cache[(static_cast<unsigned>(site.line) * 7 + reinterpret_cast<std::uintptr_t>(site.file)) % kCacheEntries];
+  const unsigned now = epoch.load(std::memory_order_relaxed);
+  if (entry.file != site.file || entry.line != site.line || entry.what != what || entry.epoch != now) {
+    entry = {site.file, what, site.line, now, look_up(what, site, names_phase)};
+  }
+  return entry.fault;
 }
 
 }  // namespace
 
 bool enter_site(const char* what, Site site) {
-  CacheEntry& entry =
-      cache[(static_cast<unsigned>(site.line) * 7 + reinterpret_cast<std::uintptr_t>(site.file)) % kCacheEntries];
-  const unsigned now = epoch.load(std::memory_order_relaxed);
-  if (entry.file != site.file || entry.line != site.line || entry.what != what || entry.epoch != now) {
-    entry = {site.file, what, site.line, now, look_up(what, site)};
-  }
-  return entry.skip;
+  return enter(what, site, false) == SiteFault::left_out;
+}
+
+SiteFault enter_phase_site(const char* what, Site site) {
+  return enter(what, site, true);
 }
 
 std::vector<SyncSite> sync_sites() {
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
   std::vector<SyncSite> sites;
-  for (const auto& [file, line, what] : all.seen) sites.push_back({file, line, what});
+  for (const auto& [place, names_phase] : all.seen) {
+    const auto& [file, line, what] = place;
+    sites.push_back({file, line, what, names_phase});
+  }
   return sites;
 }
 
@@ -76,17 +87,17 @@ void forget_sync_sites() {
   ++epoch;
 }
 
-void skip_sync_site(const std::string& file, int line, const std::string& what) {
+void set_site_fault(SiteFault fault, const std::string& file, int line, const std::string& what) {
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
-  all.skipped.push_back({file, line, what});
+  all.faults.push_back({{file, line, what}, fault});
   ++epoch;
 }
 
-void clear_skipped_sync_sites() {
+void clear_site_faults() {
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
-  all.skipped.clear();
+  all.faults.clear();
   ++epoch;
 }
 

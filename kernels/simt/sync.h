@@ -40,9 +40,11 @@ void wait_until(Condition condition, const char* what, Site site = Site::here())
 unsigned lane_index();
 unsigned live_lanes();
 
-/// Every function that synchronises (a barrier, wait, commit, fence, phase flip) calls this first: it notes the site,
-/// and where it returns true the function must do nothing at all. The string must outlive the program: a literal.
+/// Every function that synchronises (a barrier, wait, commit, fence) calls one of these first: it notes the site. Where
+/// enter_site returns true the function must do nothing at all. A wait that names a phase of an mbarrier by its parity
+/// calls the other one, and does as the fault says. The string must outlive the program: a literal.
 bool enter_site(const char* what, Site site);
+SiteFault enter_phase_site(const char* what, Site site);
 
 // CUDA's names.
 

@@ -22,7 +22,7 @@ struct Settings {
   ~Settings() {
     set_thread_count(threads);
     set_schedule_seed(0);
-    clear_skipped_sync_sites();
+    clear_site_faults();
   }
 };
 

@@ -184,10 +184,51 @@ TEST_CASE("mbarrier: a skipped site does nothing") {
   for (const SyncSite& site : sync_sites())
     if (site.what == "mbarrier.arrive") arrive_line = site.line;
   REQUIRE(arrive_line > 0);
-  skip_sync_site("ptx_mbarrier_test.cpp", arrive_line);
+  set_site_fault(SiteFault::left_out, "ptx_mbarrier_test.cpp", arrive_line);
   CHECK(contains(run(32, 32, body), "wait for each other for ever"));
-  clear_skipped_sync_sites();
+  clear_site_faults();
   CHECK(run(32, 32, body) == "");
+}
+
+TEST_CASE("mbarrier: a wait whose phase is stuck, or inverted") {
+  int line = 0;
+  std::vector<int> seen;
+  const auto look = [&](std::vector<unsigned> parities) {
+    seen.clear();
+    const std::string error = run(1, 1, [&](std::uint64_t* barrier) {
+      const auto complete = [&](unsigned parity) {
+        line = __LINE__ + 1;
+        return mbarrier_test_wait_parity(barrier, parity);
+      };
+      for (const unsigned parity : parities) {
+        seen.push_back(complete(parity));
+        mbarrier_arrive(barrier);
+        seen.push_back(complete(parity));
+      }
+    });
+    CHECK(error == "");
+    return seen;
+  };
+  forget_sync_sites();
+  CHECK(look({0, 1, 0}) == std::vector<int>{0, 1, 0, 1, 0, 1});
+  int waits = 0;
+  for (const SyncSite& site : sync_sites()) {
+    CHECK(site.names_phase == (site.what == "mbarrier.test_wait.parity"));
+    waits += site.names_phase && site.line == line;
+  }
+  CHECK(waits == 1);
+
+  set_site_fault(SiteFault::phase_stuck, "ptx_mbarrier_test.cpp", line);
+  CHECK(look({0, 1, 0}) == std::vector<int>{0, 1, 1, 0, 0, 1});
+  CHECK(look({1}) == std::vector<int>{1, 0});  // another block: what it names first
+  clear_site_faults();
+  set_site_fault(SiteFault::phase_inverted, "ptx_mbarrier_test.cpp", line);
+  CHECK(look({0, 1, 0}) == std::vector<int>{1, 0, 1, 0, 1, 0});
+  clear_site_faults();
+  set_site_fault(SiteFault::left_out, "ptx_mbarrier_test.cpp", line);
+  CHECK(look({0, 1, 0}) == std::vector<int>{1, 1, 1, 1, 1, 1});
+  clear_site_faults();
+  CHECK(look({0, 1, 0}) == std::vector<int>{0, 1, 0, 1, 0, 1});
 }
 
 TEST_CASE("elect.sync: one lane of each warp, the lowest") {

@@ -298,10 +298,10 @@ TEST_CASE("simt: sites of synchronisation are listed, and one can be skipped") {
   CHECK(sites[0].line == kSkippedLine);
   CHECK(sites[0].what == "__syncthreads");
   CHECK(out[0] == 63);
-  skip_sync_site("simt_machine_test.cpp", kSkippedLine);
+  set_site_fault(SiteFault::left_out, "simt_machine_test.cpp", kSkippedLine);
   launch(needs_its_barrier, {.grid = 1, .block = 64}, out.data());
   CHECK(static_cast<unsigned>(out[0]) == kPoison);  // what the race reads
-  clear_skipped_sync_sites();
+  clear_site_faults();
   launch(needs_its_barrier, {.grid = 1, .block = 64}, out.data());
   CHECK(out[0] == 63);
 }

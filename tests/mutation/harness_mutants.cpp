@@ -28,14 +28,23 @@ class ScheduleSeed {
   std::uint64_t before_;
 };
 
-/// Leaves one site out for a scope.
-class Without {
+/// Gives one site its fault for a scope.
+class With {
  public:
-  explicit Without(const simt::SyncSite& site) { simt::skip_sync_site(site.file, site.line, site.what); }
-  Without(const Without&) = delete;
-  Without& operator=(const Without&) = delete;
-  ~Without() { simt::clear_skipped_sync_sites(); }
+  explicit With(const Mutant& mutant) {
+    simt::set_site_fault(mutant.fault, mutant.site.file, mutant.site.line, mutant.site.what);
+  }
+  With(const With&) = delete;
+  With& operator=(const With&) = delete;
+  ~With() { simt::clear_site_faults(); }
 };
+
+/// What can be wrong with a site, for its WHAT in survivors.txt.
+std::vector<simt::SiteFault> faults_of(const simt::SyncSite& site) {
+  using enum simt::SiteFault;
+  if (!site.names_phase) return {left_out};
+  return {left_out, phase_stuck, phase_inverted};
+}
 
 Outcome run(const MutationCase& at) {
   return run_rung(kSimt, *at.rung, at.problem, at.signature, at.operands);
@@ -56,10 +65,11 @@ std::string within_project(const std::string& file) {
   return file.substr(at);
 }
 
-/// Names a site by its line's text, and by which of several such lines it is.
-class SiteNames {
+/// Names a mutant by its line's text, and by which of several such lines it is.
+class MutantNames {
  public:
-  std::string key(const simt::SyncSite& site) {
+  std::string key(const Mutant& mutant) {
+    const simt::SyncSite& site = mutant.site;
     const std::string file = within_project(site.file);
     const std::vector<std::string>& lines = lines_of(file);
     const auto line = static_cast<std::size_t>(site.line);
@@ -67,7 +77,7 @@ class SiteNames {
     const std::string& text = lines[line - 1];
     const auto same = std::count(lines.begin(), lines.begin() + site.line, text);
     const auto all = std::count(lines.begin(), lines.end(), text);
-    return fmt::format("{} | {} | {}{}", file, site.what, text, all > 1 ? fmt::format(" (no. {})", same) : "");
+    return fmt::format("{} | {} | {}{}", file, mutant.what(), text, all > 1 ? fmt::format(" (no. {})", same) : "");
   }
 
  private:
@@ -139,9 +149,20 @@ std::string MutationCase::name() const {
                      describe(*op, problem, text, sizeof text));
 }
 
+std::string Mutant::what() const {
+  switch (fault) {
+    case simt::SiteFault::phase_stuck:
+      return site.what + ", phase stuck";
+    case simt::SiteFault::phase_inverted:
+      return site.what + ", phase inverted";
+    default:
+      return site.what;
+  }
+}
+
 MutationPlan plan_mutants(std::size_t cases_per_rung) {
   MutationPlan plan{draw_cases(cases_per_rung), {}};
-  SiteNames names;
+  MutantNames names;
   for (std::size_t i = 0; i < plan.cases.size(); ++i) {
     MutationCase& at = plan.cases[i];
     simt::forget_sync_sites();
@@ -155,22 +176,28 @@ MutationPlan plan_mutants(std::size_t cases_per_rung) {
         fail(fmt::format("{}: other bits under seed {}", at.name(), seed));
     }
     for (const simt::SyncSite& site : simt::sync_sites()) {
-      const auto known = std::find_if(plan.mutants.begin(), plan.mutants.end(),
-                                      [&](const Mutant& mutant) { return mutant.site == site; });
-      if (known == plan.mutants.end())
-        plan.mutants.push_back({site, names.key(site), {i}});
-      else
-        known->cases.push_back(i);
+      for (const simt::SiteFault fault : faults_of(site)) {
+        const auto known = std::find_if(plan.mutants.begin(), plan.mutants.end(), [&](const Mutant& mutant) {
+          return mutant.site == site && mutant.fault == fault;
+        });
+        if (known != plan.mutants.end()) {
+          known->cases.push_back(i);
+          continue;
+        }
+        Mutant& mutant = plan.mutants.emplace_back(Mutant{site, fault, "", {i}});
+        mutant.key = names.key(mutant);
+      }
     }
   }
   std::sort(plan.mutants.begin(), plan.mutants.end(), [](const Mutant& a, const Mutant& b) {
-    return std::tie(a.site.file, a.site.line, a.site.what) < std::tie(b.site.file, b.site.line, b.site.what);
+    return std::tie(a.fault, a.site.file, a.site.line, a.site.what) <
+           std::tie(b.fault, b.site.file, b.site.line, b.site.what);
   });
   return plan;
 }
 
 std::string try_mutant(const MutationPlan& plan, const Mutant& mutant) {
-  const Without site(mutant.site);
+  const With fault(mutant);
   for (const std::size_t i : mutant.cases) {
     for (const std::uint64_t seed : kSeeds) {
       const ScheduleSeed order(seed);

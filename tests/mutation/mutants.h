@@ -1,6 +1,7 @@
 #pragma once
 // Mutation testing of synchronisation: the list of places where the tensor-core, the asynchronous and the memory-bound
-// rungs synchronise, each left out in turn, and whether any run then shows it.
+// rungs synchronise, each given a fault in turn, and whether any run then shows it. Every place is left out; a wait
+// that names a phase of an mbarrier also gets a phase that never flips, and one that is inverted.
 
 #include <cstddef>
 #include <cstdint>
@@ -24,16 +25,19 @@ struct MutationCase {
   std::string name() const;
 };
 
-/// A synchronisation to be left out, and the cases that come by it.
+/// A synchronisation with a fault, and the cases that come by it.
 struct Mutant {
   simt::SyncSite site;
+  simt::SiteFault fault;
   std::string key;  ///< "kernels/gemm/9_mma_sync.cu | __syncthreads | __syncthreads();", whatever its line's number
   std::vector<std::size_t> cases;
+  std::string what()
+      const;  ///< "__syncthreads"; of another fault than left_out "mbarrier.try_wait.parity, phase stuck"
 };
 
 struct MutationPlan {
   std::vector<MutationCase> cases;  ///< cheapest first
-  std::vector<Mutant> mutants;      ///< by file and line
+  std::vector<Mutant> mutants;      ///< by fault, file and line
 };
 
 /// Runs every rung that needs tensor cores or asynchronous copies (Needs::min_capability from 80 on), and every rung of

@@ -83,6 +83,14 @@ void check_seen(const Mbarrier& known, bool by_async_proxy, const std::string& w
                                   : "fence.mbarrier_init or a releasing barrier.cluster.arrive"));
 }
 
+// What a wait with this fault waits for, where its source names `parity`.
+unsigned faulty_parity(SiteFault fault, unsigned parity, const char* what, Site site) {
+  if (fault == SiteFault::phase_inverted) return parity ^ 1;
+  if (fault != SiteFault::phase_stuck) return parity;
+  const std::tuple here(running_rank(), running_thread(), site.file, site.line, what);
+  return running_cluster(what, site).stuck_parities.try_emplace(here, parity).first->second;
+}
+
 }  // namespace
 
 void emulate_mbarrier_init(std::uint64_t* barrier, unsigned count, Site site) {
@@ -139,7 +147,9 @@ bool emulate_mbarrier_test_wait(std::uint64_t* barrier, unsigned parity, const c
   if (parity > 1) fail(fmt::format("{}: a parity is 0 or 1, not {}", at(what, site), parity));
   if (find(barrier, what, site).owner != running_rank())
     fail(fmt::format("{}: a thread can wait only for an mbarrier of its own block", at(what, site)));
-  if (enter_site(what, site)) return true;
+  const SiteFault fault = enter_phase_site(what, site);
+  if (fault == SiteFault::left_out) return true;
+  parity = faulty_parity(fault, parity, what, site);
   if (unpack(*barrier).parity != parity) {
     poll_succeeded();
     return true;
