@@ -60,7 +60,7 @@ TEST_CASE("weft_bench --rungs --resources: what each rung's launches ask for, th
   const auto listed = weft_bench({"--rungs", "--resources", "--op", "^log_softmax$"});
   CHECK(listed.status == 0);
   INFO(listed.out);
-  CHECK(lines(listed.out) == 4 + 6);
+  CHECK(lines(listed.out) == 4 + 7);  // the head, and a line a rung
   // A row of 50021 floats, wherever it starts, and the warps' sums.
   CHECK(
       has(listed.out, "1024        1          200112            256    200368    232448  log_softmax/shared-resident"));
