@@ -37,9 +37,12 @@ std::vector<std::string> folders_in(const fs::path& path) {
 
 void check_folder(const fs::path& path) {
   std::error_code ignored;
-  if (!fs::exists(path, ignored)) fail(fmt::format("{}: no such folder", path.string()));
+  if (!fs::exists(path, ignored))
+    fail(fmt::format("{}: no such folder; wanted is one that holds train/ and valid/, or a folder for each class",
+                     path.string()));
   if (!fs::is_directory(path, ignored))
-    fail(fmt::format("{}: a file, where a folder of pictures is wanted", path.string()));
+    fail(fmt::format("{}: a file; wanted is a folder that holds train/ and valid/, or a folder for each class",
+                     path.string()));
 }
 
 // What a folder of class folders holds: files by class, in the classes' order, unusable ones left out.

@@ -19,7 +19,14 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-const char* const kLogHead = "epoch,train_loss,valid_loss,accuracy,seconds,images_per_second,lr,data_share,macro_f1\n";
+constexpr LogColumn kLogColumns[] = {{"train_loss", &EpochResult::train_loss, "{:.6g}"},
+                                     {"valid_loss", &EpochResult::valid_loss, "{:.6g}"},
+                                     {"accuracy", &EpochResult::accuracy, "{:.6g}"},
+                                     {"seconds", &EpochResult::seconds, "{:.3f}"},
+                                     {"images_per_second", &EpochResult::images_per_second, "{:.2f}"},
+                                     {"lr", &EpochResult::lr, "{:.6g}"},
+                                     {"data_share", &EpochResult::data_share, "{:.4f}"},
+                                     {"macro_f1", &EpochResult::macro_f1, "{:.6g}"}};
 const std::string kState = "state.", kVelocity = "velocity.", kCallback = "callback.";
 
 /// JSON has no NaN: it is written as null.
@@ -28,20 +35,27 @@ double number(const Json& json) {
 }
 
 Json to_json(const EpochResult& row) {
-  return Json::array({row.epoch, row.train_loss, row.valid_loss, row.accuracy, row.seconds, row.images_per_second,
-                      row.lr, row.data_share, row.macro_f1});
+  Json fields = Json::array({row.epoch});
+  for (const LogColumn& column : kLogColumns) fields.push_back(row.*column.value);
+  return fields;
+}
+
+/// `fields`: epoch and the columns; an older Weft knew fewer.
+EpochResult row_of(const std::vector<double>& fields) {
+  EpochResult row;
+  row.epoch = fields.empty() ? 0 : static_cast<int>(fields[0]);
+  std::size_t at = 1;
+  for (const LogColumn& column : kLogColumns) {
+    row.*column.value = at < fields.size() ? fields[at] : std::numeric_limits<double>::quiet_NaN();
+    ++at;
+  }
+  return row;
 }
 
 EpochResult row_from(const Json& json) {
-  return {json.at(0).get<int>(),
-          number(json.at(1)),
-          number(json.at(2)),
-          number(json.at(3)),
-          number(json.at(4)),
-          number(json.at(5)),
-          number(json.at(6)),
-          number(json.at(7)),
-          json.size() > 8 ? number(json.at(8)) : std::numeric_limits<double>::quiet_NaN()};
+  std::vector<double> fields;
+  for (const Json& field : json) fields.push_back(number(field));
+  return row_of(fields);
 }
 
 Json to_json(const Position& position) {
@@ -131,13 +145,19 @@ Checkpoint load_checkpoint(const fs::path& run) {
   return checkpoint;
 }
 
+std::span<const LogColumn> log_columns() {
+  return kLogColumns;
+}
+
 void save_log(const fs::path& run, const std::vector<EpochResult>& rows) {
-  std::string text = kLogHead;
-  for (const EpochResult& row : rows)
-    text += fmt::format("{},{:.6g},{:.6g},{:.6g},{:.3f},{:.2f},{:.6g},{:.4f},{:.6g}\n", row.epoch, row.train_loss,
-                        row.valid_loss, row.accuracy, row.seconds, row.images_per_second, row.lr, row.data_share,
-                        row.macro_f1);
-  write_file_atomically(run / kLogFile, text);
+  std::string text = "epoch";
+  for (const LogColumn& column : kLogColumns) text += fmt::format(",{}", column.name);
+  for (const EpochResult& row : rows) {
+    text += fmt::format("\n{}", row.epoch);
+    for (const LogColumn& column : kLogColumns)
+      text += "," + fmt::format(fmt::runtime(column.format), row.*column.value);
+  }
+  write_file_atomically(run / kLogFile, text + "\n");
 }
 
 std::vector<EpochResult> load_log(const fs::path& run) {
@@ -147,12 +167,10 @@ std::vector<EpochResult> load_log(const fs::path& run) {
   std::string line;
   std::getline(text, line);
   while (std::getline(text, line)) {
-    std::vector<double> numbers;
-    std::istringstream fields(line);
-    for (std::string field; std::getline(fields, field, ',');) numbers.push_back(std::strtod(field.c_str(), nullptr));
-    numbers.resize(9, std::numeric_limits<double>::quiet_NaN());
-    rows.push_back({static_cast<int>(numbers[0]), numbers[1], numbers[2], numbers[3], numbers[4], numbers[5],
-                    numbers[6], numbers[7], numbers[8]});
+    std::vector<double> fields;
+    std::istringstream parts(line);
+    for (std::string field; std::getline(parts, field, ',');) fields.push_back(std::strtod(field.c_str(), nullptr));
+    rows.push_back(row_of(fields));
   }
   return rows;
 }

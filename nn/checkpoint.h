@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,15 @@ struct Checkpoint {
 void save_checkpoint(const std::filesystem::path& run, const Checkpoint& checkpoint);
 /// Throws Error: the file, what is wrong.
 Checkpoint load_checkpoint(const std::filesystem::path& run);
+
+/// A column of log.csv, behind the first, `epoch`.
+struct LogColumn {
+  const char* name;
+  double EpochResult::*value;
+  const char* format;  ///< fmt's, of the value in the file
+};
+/// In the file's order; a new one goes at the end, and is NaN in the rows of an older Weft.
+std::span<const LogColumn> log_columns();
 
 /// RUN/log.csv. Reading gives what was written, rounded.
 void save_log(const std::filesystem::path& run, const std::vector<EpochResult>& rows);

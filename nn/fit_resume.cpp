@@ -79,8 +79,9 @@ void Fit::take_checkpoint() {
   const auto check = [&](const std::string& name, const std::string& now) {
     const auto then = checkpoint.settings.find(name);
     if (then != checkpoint.settings.end() && then->second != now)
-      fail(fmt::format("{}: cannot go on with another {}: it was {}, and is {}", s_.options.run.string(), name,
-                       then->second, now));
+      fail(fmt::format(
+          "{}: cannot be resumed with another setting: {}: {} then, {} now; give the same, or another --out",
+          s_.options.run.string(), name, then->second, now));
   };
   for (const auto& [name, now] : settings()) check(name, now);
   remembered_ = checkpoint.callbacks;

@@ -101,9 +101,11 @@ TEST_CASE("classes that are settled already keep their numbers") {
 TEST_CASE("folders that cannot be used end in one line that says which and what to do") {
   TemporaryFolder folder;
   auto error = [&](const std::string& path) { return error_of([&] { ImageFolder{std::filesystem::path(path)}; }); };
-  CHECK(error(folder / "none") == (folder / "none").string() + ": no such folder");
+  CHECK(error(folder / "none") == (folder / "none").string() +
+                                      ": no such folder; wanted is one that holds train/ and "
+                                      "valid/, or a folder for each class");
   folder.write("file", std::string("x"));
-  CHECK(contains(error(folder / "file"), "a file, where a folder of pictures is wanted"));
+  CHECK(contains(error(folder / "file"), "a file; wanted is a folder that holds train/ and valid/"));
   std::filesystem::create_directories(folder / "bare");
   CHECK(contains(error(folder / "bare"), "holds no class folders"));
   folder.write("single/cats/a.jpg", a_jpeg(1));

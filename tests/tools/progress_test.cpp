@@ -78,6 +78,23 @@ TEST_CASE("progress: the time left in the epoch, and in the run; of stages to co
     }
     CHECK(said.back().ends_with(", 0 s left in the epoch, 0 s in the run"));
   }
+  SUBCASE("a narrow terminal: all of it still, on one line") {
+    arguments.insert(arguments.end(), {"--epochs", "1"});
+    const auto said = bars(told_to_a_terminal(arguments, 80));
+    REQUIRE(!said.empty());
+    for (const std::string& bar : said) {
+      CAPTURE(bar);
+      CHECK(std::regex_search(bar, std::regex("% loss [0-9.]+ lr [0-9.e-]+ [0-9]+ img/s data [0-9]+% "
+                                              "left [0-9:s ]+, [0-9:s ]+$")));
+      CHECK(bar.size() <= 80);
+    }
+  }
+  SUBCASE("a very narrow one: what fits") {
+    arguments.insert(arguments.end(), {"--epochs", "1"});
+    const auto said = bars(told_to_a_terminal(arguments, 40));
+    REQUIRE(!said.empty());
+    for (const std::string& bar : said) CHECK(bar.size() <= 40);
+  }
   SUBCASE("stages") {
     arguments.insert(arguments.end(), {"--stages", "all:1@1e-2; all:1@1e-3"});
     const auto said = bars(told_to_a_terminal(arguments, 200));

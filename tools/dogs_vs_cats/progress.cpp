@@ -35,25 +35,28 @@ void Progress::stage(std::size_t number, std::size_t count) {
   stages_ = count;
 }
 
-void Progress::bar(const std::string& label, double share, const std::string& text) {
+void Progress::bar(const std::string& label, double share, const std::string& text, const std::string& brief) {
   // A line that is longer than the terminal is wide would leave its beginning behind each time.
   winsize terminal{};
   const int columns = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &terminal) == 0 && terminal.ws_col > 0 ? terminal.ws_col : 120;
-  constexpr int kFixed = 10;  // brackets, blanks and the percentage
-  const int width = std::clamp(columns - kFixed - static_cast<int>(label.size() + text.size()), 4, 30);
+  constexpr int kFixed = 10, kNarrowest = 4;  // brackets, blanks and the percentage; the bar itself
+  const int room = std::max(0, columns - kFixed - kNarrowest - static_cast<int>(label.size()));
+  const std::string said =
+      static_cast<int>(text.size()) <= room ? text : brief.substr(0, static_cast<std::size_t>(room));
+  const int width = std::clamp(kNarrowest + room - static_cast<int>(said.size()), kNarrowest, 30);
   // Ten times a second is as fast as anyone reads; the last state is always shown.
   const auto now = Clock::now();
   if (share < 1 && now - shown_ < std::chrono::milliseconds(100)) return;
   shown_ = now;
   const int full = static_cast<int>(share * width);
   fmt::print("\r{} [{}{}] {:3.0f}% {}\033[K", label, std::string(static_cast<std::size_t>(full), '='),
-             std::string(static_cast<std::size_t>(width - full), ' '), share * 100, text);
+             std::string(static_cast<std::size_t>(width - full), ' '), share * 100, said);
   std::fflush(stdout);
   open_ = true;
 }
 
 void Progress::show(const std::string& label, double share, const std::string& text) {
-  if (terminal_) bar(label, share, text);
+  if (terminal_) bar(label, share, text, text);
 }
 
 void Progress::finish() {
@@ -78,8 +81,8 @@ void Progress::on_features(std::int64_t done, std::int64_t total) {
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
   const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
   if (terminal_) {
-    bar("features", total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1,
-        fmt::format("{:.1f} img/s", rate));
+    show("features", total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1,
+         fmt::format("{:.1f} img/s", rate));
     if (done == total) finish();
   } else if (done == total) {
     fmt::print("features of {} pictures in {:.1f} s ({:.1f} img/s)\n", total, seconds, rate);
@@ -101,19 +104,18 @@ void Progress::on_step(const StepResult& step) {
   smooth_loss_ = 0.9 * smooth_loss_ + 0.1 * step.loss;
   if (!terminal_) return;
   const auto in_epoch = step.step % step.steps_per_epoch + 1;
+  const double images_per_second = static_cast<double>(pictures_) / std::max(seconds_, 1e-9);
+  const double waiting = 100 * data_seconds_ / std::max(seconds_, 1e-9);
+  const double spent = std::chrono::duration<double>(Clock::now() - start_).count();
+  const std::string left =
+      duration(spent / static_cast<double>(in_epoch) * static_cast<double>(step.steps_per_epoch - in_epoch));
+  const std::string left_in_fit = duration(left_.seconds(step));
+  const std::string fit = stage_ + 1 < stages_ ? fmt::format("stage {} of {}", stage_ + 1, stages_) : "the run";
   bar(fmt::format("epoch {}", step.epoch), static_cast<double>(in_epoch) / static_cast<double>(step.steps_per_epoch),
-      fmt::format("loss {:.4f} lr {:.2g}, {:.1f} img/s, {:.0f}% waiting for data, {}", smooth_loss_, step.lr,
-                  static_cast<double>(pictures_) / std::max(seconds_, 1e-9),
-                  100 * data_seconds_ / std::max(seconds_, 1e-9), time_left(step)));
-}
-
-std::string Progress::time_left(const StepResult& step) {
-  const auto in_epoch = step.step % step.steps_per_epoch + 1;
-  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-  const double in_fit = left_.seconds(step);
-  const double left = seconds / static_cast<double>(in_epoch) * static_cast<double>(step.steps_per_epoch - in_epoch);
-  return fmt::format("{} left in the epoch, {} in {}", duration(left), duration(in_fit),
-                     stage_ + 1 < stages_ ? fmt::format("stage {} of {}", stage_ + 1, stages_) : "the run");
+      fmt::format("loss {:.4f} lr {:.2g}, {:.1f} img/s, {:.0f}% waiting for data, {} left in the epoch, {} in {}",
+                  smooth_loss_, step.lr, images_per_second, waiting, left, left_in_fit, fit),
+      fmt::format("loss {:.3f} lr {:.2g} {:.0f} img/s data {:.0f}% left {}, {}", smooth_loss_, step.lr,
+                  images_per_second, waiting, left, left_in_fit));
 }
 
 void Progress::on_epoch(const EpochResult& epoch) {

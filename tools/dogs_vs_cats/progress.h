@@ -45,10 +45,8 @@ class Progress : public Callback {
 
  private:
   using Clock = std::chrono::steady_clock;
-  void bar(const std::string& label, double share, const std::string& text);
-
-  /// "0:40 left in the epoch, 5:10 in the run".
-  std::string time_left(const StepResult& step);
+  /// `brief` stands for `text` where the terminal is too narrow for it, and is cut where it is too narrow for both.
+  void bar(const std::string& label, double share, const std::string& text, const std::string& brief);
 
   bool terminal_, open_ = false;
   Clock::time_point start_ = Clock::now(), shown_{};

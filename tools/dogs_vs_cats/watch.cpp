@@ -75,16 +75,11 @@ Json json_of(const std::vector<Point>& points) {
 /// Named as log.csv's columns are.
 Json json_of(const std::vector<EpochResult>& epochs) {
   Json rows = Json::array();
-  for (const EpochResult& row : epochs)
-    rows.push_back({{"epoch", row.epoch},
-                    {"train_loss", row.train_loss},
-                    {"valid_loss", row.valid_loss},
-                    {"accuracy", row.accuracy},
-                    {"seconds", row.seconds},
-                    {"images_per_second", row.images_per_second},
-                    {"lr", row.lr},
-                    {"data_share", row.data_share},
-                    {"macro_f1", row.macro_f1}});
+  for (const EpochResult& row : epochs) {
+    Json fields = {{"epoch", row.epoch}};
+    for (const LogColumn& column : log_columns()) fields[column.name] = row.*column.value;
+    rows.push_back(fields);
+  }
   return rows;
 }
 
