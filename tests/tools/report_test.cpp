@@ -1,4 +1,4 @@
-// report.html: that it shows what predict says, stands alone, and that a browser has nothing to complain of.
+// report.html: that it shows what predict says, and stands alone. (In a browser: report_browser_test.cpp.)
 
 #include <doctest/doctest.h>
 
@@ -17,38 +17,12 @@
 #include "core/chart.h"
 #include "data/image.h"
 #include "tests/tools/harness.h"
-#include "tests/tools/harness_browser.h"
+#include "tests/tools/harness_report.h"
 
 namespace fs = std::filesystem;
 using namespace weft::tests;
 
 namespace {
-
-/// A run that gets some pictures right and some wrong: one epoch of a small net.
-struct Reported {
-  TemporaryFolder folder;
-  fs::path run = folder / "run";
-  std::string page, searched;  // what lr-find said, whose table lies in the same folder
-
-  Reported() {
-    const auto trained = dogs_vs_cats({"train", drawn_sample().string(), "--out", run.string(), "--arch", "lenet",
-                                       "--size", "32", "--batch", "8", "--epochs", "1", "--device", "cpu"});
-    REQUIRE_MESSAGE(trained.status == 0, trained.err);
-    const auto found = dogs_vs_cats({"lr-find", drawn_sample().string(), "--out", run.string(), "--arch", "lenet",
-                                     "--size", "32", "--batch", "8", "--steps", "40", "--device", "cpu"});
-    REQUIRE_MESSAGE(found.status == 0, found.err);
-    searched = found.out;
-    const auto reported = dogs_vs_cats({"report", run.string(), "--device", "cpu"});
-    REQUIRE_MESSAGE(reported.status == 0, reported.err);
-    CHECK(reported.out.find("report.html") != std::string::npos);
-    page = read_all(run / "report.html");
-  }
-};
-
-const Reported& reported() {
-  static const Reported once;
-  return once;
-}
 
 /// Paths of the figures in one group of the page, in order.
 std::vector<std::string> shown(const std::string& page, const std::string& of_class, const std::string& group) {
@@ -80,13 +54,6 @@ std::vector<std::uint8_t> decoded(const std::string& text) {
     bytes.push_back(static_cast<std::uint8_t>(bits >> count));
   }
   return bytes;
-}
-
-std::vector<std::string> data_uris(const std::string& page) {
-  std::vector<std::string> uris;
-  for (std::size_t at = page.find("src=\"data:image/"); at != std::string::npos; at = page.find("src=\"data:", at + 1))
-    uris.push_back(page.substr(at + 5, page.find('"', at + 5) - at - 5));
-  return uris;
 }
 
 }  // namespace
@@ -229,24 +196,6 @@ TEST_CASE("report: stages and whatever else was asked for are told in words; wha
   CHECK(head.find("Only its last layer was trained; the layers below were kept as they came. It went through the "
                   "pictures 2 times, at a learning rate of 0.05 (constant schedule, warmup 0.5). It used weight decay "
                   "0.001 and the weights of its best epoch by accuracy. Of ") != std::string::npos);
-}
-
-TEST_CASE("report: a browser shows it at 1280 and at 400 pixels, without an error") {
-  if (browser().empty()) {
-    MESSAGE("skipped: no chromium on the PATH");
-    return;
-  }
-  for (const int width : {1280, 400}) {
-    CAPTURE(width);
-    const auto [title, console] = looked_at(reported().page, width);
-    CHECK(title == "pictures " + std::to_string(data_uris(reported().page).size()) + " broken 0 at " +
-                       std::to_string(width) + " fits");
-    CHECK(console == "");
-  }
-  const auto [broken, console] = looked_at(
-      "<img src=\"data:image/png;base64,AAAA\"><script>nothing.at_all</script><div style=\"width:500px\">x</div>", 400);
-  CHECK(broken == "pictures 1 broken 1 at 400 too wide");
-  CHECK(console.find("nothing is not defined") != std::string::npos);
 }
 
 TEST_CASE("report: pictures with several labels each") {

@@ -9,7 +9,8 @@
 namespace weft::cli::html {
 namespace {
 
-// Columns give way to rows on a phone; nothing is wider than the screen but what scrolls on its own.
+// Columns give way to rows on a phone; nothing is wider than the screen but what scrolls on its own. A table does, and
+// none of its numbers and heads is broken; so does a chart where its letters would become smaller than 10 pixels.
 constexpr std::string_view kStyle = R"css(
 :root { color-scheme: light; --ink: #1d2433; --soft: #5c6780; --line: #d9dfe8; --paper: #ffffff; --tint: #f4f6fa; }
 * { box-sizing: border-box; }
@@ -24,7 +25,12 @@ p.lead { color: var(--soft); margin: 0 0 .75rem; max-width: 46rem; }
 .cards b { display: block; font-size: 1.5rem; line-height: 1.2; }
 .cards span { color: var(--soft); font-size: .85rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1rem; }
+.charts > * { min-width: 0; }
 .charts svg { width: 100%; height: auto; display: block; }
+.chart { overflow-x: auto; }
+.chart svg { min-width: 22.5rem; max-width: 34rem; }
+.chart [onmousemove] { pointer-events: none; }
+.chart .here use { color: var(--ink); stroke-width: 2px; stroke: var(--ink); }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)); gap: 1rem; }
 figure { margin: 0; }
 figure .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }
@@ -36,8 +42,11 @@ figcaption small { color: var(--soft); display: block; }
 .wide img { max-width: 100%; height: auto; image-rendering: auto; }
 img.crisp { image-rendering: pixelated; width: min(100%, 34rem); height: auto; }
 table { border-collapse: collapse; font-size: .9rem; }
-th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--line); }
+th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
+@media (max-width: 30rem) { th, td { padding: .25rem .35rem; } }
+td.prose { text-align: left; white-space: normal; overflow-wrap: normal; min-width: 14rem; }
+table.by-class :first-child:is(th, td) { position: sticky; left: 0; background: var(--paper); }
 table.confusion td.right { background: #d8efe3; font-weight: 600; }
 table.confusion td.wrong { background: #fbe3d6; font-weight: 600; }
 pre { background: var(--tint); padding: .75rem; overflow-x: auto; font-size: .75rem; line-height: 1.35; border-radius: .5rem; }
@@ -46,7 +55,9 @@ nav { font-size: .9rem; display: flex; flex-wrap: wrap; gap: .25rem 1rem; }
   border-radius: .25rem; font-size: .8rem; max-width: 80vw; visibility: hidden; z-index: 1; }
 )css";
 
-// What gnuplot's SVGs call: the values of a point, beside it, inside the window.
+// What gnuplot's SVGs call: the values of a point, beside it, inside the window. The marks that call it are smaller
+// than a finger and lie closer than a mouse is steered: the chart takes all movements and hands each to the nearest
+// mark.
 constexpr std::string_view kScript = R"js(
 var gnuplot_svg = {
   showHypertext: function (event, text) {
@@ -59,6 +70,36 @@ var gnuplot_svg = {
   },
   hideHypertext: function () { document.getElementById('values').style.visibility = 'hidden'; }
 };
+function answerFromNearestMark(svg) {
+  const REACH = 32;
+  const marks = [...svg.querySelectorAll('[onmousemove]')];
+  let here = null;
+  function choose(mark) {
+    if (here) here.classList.remove('here');
+    here = mark;
+    if (here) here.classList.add('here');
+    else gnuplot_svg.hideHypertext();
+  }
+  function point(event) {
+    let nearest = null, least = REACH;
+    for (const mark of marks) {
+      const box = mark.getBoundingClientRect();
+      const away = Math.hypot(event.clientX - (box.left + box.right) / 2, event.clientY - (box.top + box.bottom) / 2);
+      if (away < least) [nearest, least] = [mark, away];
+    }
+    choose(nearest);
+    if (nearest) nearest.dispatchEvent(new MouseEvent('mousemove', {clientX: event.clientX, clientY: event.clientY}));
+  }
+  svg.addEventListener('pointermove', point);
+  svg.addEventListener('pointerdown', point);
+  svg.addEventListener('pointercancel', () => choose(null));
+  // A finger leaves as it is lifted, and its tap asked for the values: they stay until it taps elsewhere.
+  svg.addEventListener('pointerleave', (event) => { if (event.pointerType === 'mouse') choose(null); });
+  document.addEventListener('pointerdown', (event) => { if (here && !svg.contains(event.target)) choose(null); }, true);
+}
+document.addEventListener('DOMContentLoaded', () => {
+  for (const svg of document.querySelectorAll('.chart svg')) answerFromNearestMark(svg);
+});
 )js";
 
 }  // namespace
@@ -120,8 +161,10 @@ std::string table(const std::vector<std::vector<std::string>>& rows, std::string
     out += "<tr>";
     for (const std::string& cell : rows[i]) {
       const bool whole = cell.starts_with("<td");
-      const char* tag = i == 0 ? "th" : "td";
-      out += whole ? cell : fmt::format("<{0}>{1}</{0}>", tag, cell);
+      // What is longer than a column's head or a rate is a sentence, and may go over several lines.
+      constexpr std::size_t kLongestInOneLine = 30;
+      const char* tag = i == 0 ? "th" : cell.size() > kLongestInOneLine ? "td class=\"prose\"" : "td";
+      out += whole ? cell : fmt::format("<{}>{}</{:.2}>", tag, cell, tag);
     }
     out += "</tr>\n";
   }

@@ -23,7 +23,9 @@ std::string png_uri(const Image& image);
 
 /// <section> with a heading, and a sentence that says how to read it.
 std::string section(std::string_view id, std::string_view heading, std::string_view lead, std::string_view body);
-/// A table whose first row is its head. Cells are HTML.
+/// A table whose first row is its head. Cells are HTML, or a whole <td>. It scrolls where it is wider than the page;
+/// its numbers stay in one line, and only long texts are wrapped. css_class: "by-class" keeps the first column in
+/// sight.
 std::string table(const std::vector<std::vector<std::string>>& rows, std::string_view css_class = "");
 /// The page around its sections: title, style, and the function that shows a chart's values.
 std::string page(std::string_view title, std::string_view body);
