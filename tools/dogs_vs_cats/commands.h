@@ -10,6 +10,7 @@ namespace weft::cli {
 void add_train(CLI::App& app);
 void add_predict(CLI::App& app);
 void add_evaluate(CLI::App& app);
+void add_compare(CLI::App& app);
 void add_sample(CLI::App& app);
 void add_schedule(CLI::App& app);
 void add_graph(CLI::App& app);

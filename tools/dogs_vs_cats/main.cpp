@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   weft::cli::add_train(app);
   weft::cli::add_predict(app);
   weft::cli::add_evaluate(app);
+  weft::cli::add_compare(app);
   weft::cli::add_lr_find(app);
   weft::cli::add_schedule(app);
   weft::cli::add_graph(app);
