@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <utility>
 
 #include "data/parallel.h"
@@ -154,20 +155,42 @@ LabelledData open_idx_folder(const fs::path& path) {
   return LabelledData(std::move(names), mnist_normalization(), train, train, valid);
 }
 
+namespace {
+
+/// `count` items, ascending: the first of each class, then the second of each, and so on.
+std::vector<int64_t> evenly_by_class(const Dataset& part, int64_t count) {
+  std::map<int, int64_t> seen;
+  std::vector<std::pair<int64_t, int64_t>> order;  // which one of its class, index
+  for (int64_t i = 0; i < part.size(); ++i) order.emplace_back(seen[part.label(i)]++, i);
+  std::sort(order.begin(), order.end());
+  std::vector<int64_t> items;
+  for (int64_t k = 0; k < std::min(count, part.size()); ++k) items.push_back(order[size_t(k)].second);
+  std::sort(items.begin(), items.end());
+  return items;
+}
+
+}  // namespace
+
 int64_t unpack_idx_folder(const fs::path& path, const fs::path& folder, int64_t count) {
   const LabelledData data = open_idx_folder(path);
+  const int64_t classes = std::ssize(data.classes());
+  if (count != 0 && count < classes)
+    fail(fmt::format("{}: {} pictures cannot show all of its {} classes; take at least {}", path.string(), count,
+                     classes, classes));
   int64_t written = 0;
   for (const bool train : {true, false}) {
     const auto part = train ? data.train() : data.valid();
-    const int64_t wanted =
-        count == 0 ? part->size() : std::min(part->size(), train ? count : std::max<int64_t>(1, count / 4));
+    const std::vector<int64_t> items = evenly_by_class(*part, count == 0 ? part->size()
+                                                              : train    ? count
+                                                                         : std::max(classes, count / 4));
     for (const std::string& name : data.classes()) {
       std::error_code error;
       const fs::path place = folder / (train ? "train" : "valid") / name;
       fs::create_directories(place, error);
       if (error) fail(fmt::format("{}: cannot be made: {}", place.string(), error.message()));
     }
-    for_each_in_parallel(wanted, [&](int64_t i) {
+    for_each_in_parallel(std::ssize(items), [&](int64_t k) {
+      const int64_t i = items[size_t(k)];
       std::vector<float> item(size_t(part->shape().size()));
       Philox random(0, 0);
       part->load(i, random, item.data());
@@ -175,7 +198,7 @@ int64_t unpack_idx_folder(const fs::path& path, const fs::path& folder, int64_t 
           folder / (train ? "train" : "valid") / data.classes()[size_t(part->label(i))] / fmt::format("{:05}.png", i);
       write_png(file.string(), from_floats(item.data(), part->shape(), data.normalization()));
     });
-    written += wanted;
+    written += std::ssize(items);
   }
   return written;
 }

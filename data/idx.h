@@ -49,9 +49,10 @@ bool is_idx_folder(const std::filesystem::path& path);
 LabelledData open_idx_folder(const std::filesystem::path& path);
 
 /// Writes the digits of an IDX folder as PNGs, FOLDER/train/LABEL/00000.png and so on, FOLDER/valid/ likewise: a
-/// data set of class folders. `count` training items are taken from the beginning, and a quarter as many for
-/// validation; 0: all. Returns how many pictures were written. Throws Error as open_idx_folder(), and where it cannot
-/// be written.
+/// data set of class folders. `count` training items, and a quarter as many for validation but at least one of
+/// each class, are the first of each class in the file, as many of one as of another while they last; 0: all. Returns
+/// how many pictures were written. Throws Error as open_idx_folder(), for a count below the number of classes, and
+/// where it cannot be written.
 int64_t unpack_idx_folder(const std::filesystem::path& path, const std::filesystem::path& folder, int64_t count = 0);
 
 }  // namespace weft

@@ -15,7 +15,9 @@ namespace {
 
 /// A length in epochs, in steps.
 std::int64_t steps_of(double epochs, const ScheduleOptions& options) {
-  return std::max<std::int64_t>(1, std::llround(epochs * static_cast<double>(options.steps_per_epoch)));
+  constexpr double kMostSteps = 1e15;  // longer than any run, and no overflow
+  return std::max<std::int64_t>(
+      1, std::llround(std::min(kMostSteps, epochs * static_cast<double>(options.steps_per_epoch))));
 }
 
 /// From `a` at fraction 0 to `b` at fraction 1 along half a cosine.
@@ -127,22 +129,23 @@ constexpr Policy kPolicies[] = {
     {"one-cycle", one_cycle_at},
 };
 
-/// Refuses options that no curve can have. NaN is out of every range.
+/// Refuses options that no curve can have, NaN and infinity among them.
 void check(const PolicyOptions& o) {
   const auto want = [](bool holds, const char* name, double value, const char* range) {
-    if (!holds) throw UsageError(fmt::format("schedule: {} is {}, and must be {}", name, value, range));
+    if (!holds || !std::isfinite(value))
+      throw UsageError(fmt::format("schedule: {} is {}, and must be {}", name, value, range));
   };
-  want(o.warmup >= 0, "warmup", o.warmup, "0 epochs or more");
-  want(o.cycle_len > 0, "cycle-len", o.cycle_len, "above 0 epochs");
+  want(o.warmup >= 0, "warmup", o.warmup, "a number of epochs from 0");
+  want(o.cycle_len > 0, "cycle-len", o.cycle_len, "a number of epochs above 0");
   want(o.cycle_mult >= 1, "cycle-mult", o.cycle_mult, "1 or more");
-  want(o.step_size >= 0, "step-size", o.step_size, "0 epochs or more");
+  want(o.step_size >= 0, "step-size", o.step_size, "a number of epochs from 0");
   want(o.gamma >= 0 && o.gamma <= 1, "gamma", o.gamma, "from 0 to 1");
-  want(o.power > 0, "power", o.power, "above 0");
+  want(o.power > 0, "power", o.power, "a number above 0");
   want(o.lr_min >= 0 && o.lr_min <= 1, "lr-min", o.lr_min, "a part of the rate, from 0 to 1");
   want(o.lr_base >= 0 && o.lr_base <= 1, "lr-base", o.lr_base, "a part of the rate, from 0 to 1");
   want(o.pct_start >= 0 && o.pct_start < 1, "pct-start", o.pct_start, "a part of the run, from 0 to below 1");
-  want(o.div >= 1, "div", o.div, "1 or more");
-  want(o.final_div >= 1, "final-div", o.final_div, "1 or more");
+  want(o.div >= 1, "div", o.div, "a number from 1");
+  want(o.final_div >= 1, "final-div", o.final_div, "a number from 1");
   want(o.momentum_range >= 0 && o.momentum_range <= 1, "momentum-range", o.momentum_range, "from 0 to 1");
 }
 

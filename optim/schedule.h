@@ -51,34 +51,34 @@ struct ScheduleOptions {
 /// The policies, with t = step, T = total, E = steps_per_epoch, r = options.lr, and the rest from PolicyOptions. A
 /// length in epochs becomes the nearest number of steps, and at least one.
 ///
-/// constant      lr = r.
-/// step          lr = r gamma^floor(t / s), s = step_size E, gamma 0.1. Without a step_size s is a third of the run.
-///               Caffe's "step" (BVLC/caffe, solvers/sgd_solver.cpp), torch's StepLR.
-/// poly          lr = m + (r - m) (1 - t / T)^power, m = lr_min r. Caffe's "poly".
-/// cosine        lr = m + (r - m) (1 + cos(pi t / T)) / 2, m = lr_min r. Loshchilov and Hutter (below), without
-///               restarts; torch's CosineAnnealingLR with T_max = T.
-/// triangular    lr = b + (r - b) max(0, 1 - |t / s - 2 cycle + 1|), cycle = floor(1 + t / (2 s)), b = lr_base r: up
-/// and
-///               down between b and r. The half cycle is s = step_size E; without a step_size two epochs, or half of
-///               the run where that is shorter, so that at least one cycle is whole. Smith, "Cyclical Learning Rates
-///               for Training Neural Networks", 2015 (which recommends a base of 1/4 to 1/3 and half cycles of 2 to 10
-///               epochs); torch's CyclicLR, likewise the next two.
-/// triangular2   the same, with r - b halved after each cycle: times 1 / 2^(cycle - 1).
-/// exp-range     the same as triangular, with r - b times gamma^t. Without a gamma it is 0.1^(1 / T): a tenth at the
-/// end. sgdr          lr = m + (r - m) (1 + cos(pi u / L)) / 2, m = lr_min r, u steps after the last restart, in cycles
-/// of
-///               L = cycle_len E cycle_mult^i steps: from r down to m, then at once at r again. Loshchilov and Hutter,
-///               "SGDR: Stochastic Gradient Descent with Warm Restarts", 2016; torch's CosineAnnealingWarmRestarts.
-///               n cycles take cycle_len (cycle_mult^n - 1) / (cycle_mult - 1) epochs: 1, 3, 7, 15 for 1 and 2.
-/// one-cycle     from r / div up to r over the first pct_start T steps, then down to r / (div final_div), both along
-/// half
-///               a cosine; momentum goes the other way, between options.momentum and momentum_range less. torch's
-///               OneCycleLR (its 0.95 and 0.85 are what momentum = 0.95 gives). Smith, "A disciplined approach to
-///               neural network hyper-parameters", 2018; the cosine is fastai's.
+/// - constant: lr = r.
+/// - step: lr = r gamma^floor(t / s), s = step_size E, gamma 0.1. Without a step_size s is a third of the run. Caffe's
+///   "step" (BVLC/caffe, solvers/sgd_solver.cpp), torch's StepLR.
+/// - poly: lr = m + (r - m) (1 - t / T)^power, m = lr_min r. Caffe's "poly", torch's PolynomialLR.
+/// - cosine: lr = m + (r - m) (1 + cos(pi t / T)) / 2, m = lr_min r. Loshchilov and Hutter (see sgdr), with no
+///   restart; torch's CosineAnnealingLR with T_max = T.
+///
+/// - triangular: lr = b + (r - b) max(0, 1 - |t / s - 2 cycle + 1|), cycle = floor(1 + t / (2 s)), b = lr_base r: up
+///   and down between b and r. The half cycle is s = step_size E; without a step_size two epochs, or half of the run
+///   where that is shorter, so that at least one cycle is whole. Smith, "Cyclical Learning Rates for Training Neural
+///   Networks", 2015, which recommends a base of 1/4 to 1/3 and half cycles of 2 to 10 epochs; torch's CyclicLR.
+/// - triangular2: the same, with r - b halved after each cycle: times 1 / 2^(cycle - 1). Smith, 2015; torch's CyclicLR.
+/// - exp-range: the same as triangular, with r - b times gamma^t. Without a gamma it is 0.1^(1 / T), a tenth in all.
+///   Smith, 2015; torch's CyclicLR.
+///
+/// - sgdr: lr = m + (r - m) (1 + cos(pi u / L)) / 2, m = lr_min r, u steps after the last restart, in cycles of
+///   L = cycle_len E cycle_mult^i steps: from r down to m, then at once at r again. n cycles take
+///   cycle_len (cycle_mult^n - 1) / (cycle_mult - 1) epochs: 1, 3, 7, 15 for 1 and 2. Loshchilov and Hutter, "SGDR:
+///   Stochastic Gradient Descent with Warm Restarts", 2016; torch's CosineAnnealingWarmRestarts.
+/// - one-cycle: lr = a + (r - a) (1 - cos(pi t / h)) / 2, a = r / div, up to step h = pct_start T - 1; then down to
+///   e = a / final_div at the last step: lr = e + (r - e) (1 + cos(pi (t - h) / (T - 1 - h))) / 2. Momentum goes the
+///   other way along the same cosines, from options.momentum down to momentum_range less and back. Smith, "A
+///   disciplined approach to neural network hyper-parameters", 2018; the cosine is fastai's; torch's OneCycleLR (its
+///   0.95 and 0.85 are what momentum = 0.95 gives).
 ///
 /// With a warm-up the policy starts behind it and spans the rest (with_warmup()).
 ///
-/// Throws UsageError listing those for any other name, and for options out of range.
+/// Throws UsageError listing those for any other name, and for options out of range or not finite.
 Schedule make_schedule(const std::string& policy, const ScheduleOptions& options);
 std::vector<std::string> schedule_names();
 

@@ -6,6 +6,9 @@
 #include <zlib.h>
 
 #include <cmath>
+#include <filesystem>
+#include <set>
+#include <string>
 
 #include "tests/data/pictures.h"
 
@@ -127,8 +130,33 @@ TEST_CASE("IDX files unpacked into class folders open as pictures of the same va
   for (int p = 0; p < 6; ++p)
     for (int channel = 0; channel < 3; ++channel) CHECK(image.rgb[size_t(3 * p + channel)] == 10 + p);
   TemporaryFolder fewer;
-  CHECK(unpack_idx_folder(idx.path(), fewer.path(), 3) == 4);
+  CHECK(unpack_idx_folder(idx.path(), fewer.path(), 3) == 5);
   CHECK(contains(error_of([&] { unpack_idx_folder(fewer.path(), folder.path()); }), "train-images-idx3-ubyte"));
+}
+
+TEST_CASE("some of the digits of an IDX folder are some of each class, the same ones each time") {
+  TemporaryFolder idx, folder, again, third;
+  // Sorted by class, so that its beginning is of one class alone; of class 2 there is but one.
+  std::vector<uint8_t> train, valid;
+  for (int i = 0; i < 9; ++i) train.push_back(i < 5 ? 0 : i < 8 ? 1 : 2);
+  for (int i = 0; i < 6; ++i) valid.push_back(uint8_t(i / 2));
+  idx.write("train-images-idx3-ubyte", images(9));
+  idx.write("train-labels-idx1-ubyte", labels(train));
+  idx.write("t10k-images-idx3-ubyte", images(6));
+  idx.write("t10k-labels-idx1-ubyte", labels(valid));
+  const auto names = [](const std::filesystem::path& below) {
+    std::set<std::string> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(below))
+      if (entry.is_regular_file()) files.insert(entry.path().lexically_relative(below).generic_string());
+    return files;
+  };
+  CHECK(unpack_idx_folder(idx.path(), folder.path(), 6) == 6 + 3);  // a quarter of 6 is 1, and there are three classes
+  CHECK(names(folder.path() / "train") == std::set<std::string>{"0/00000.png", "0/00001.png", "0/00002.png",
+                                                                "1/00005.png", "1/00006.png", "2/00008.png"});
+  CHECK(names(folder.path() / "valid") == std::set<std::string>{"0/00000.png", "1/00002.png", "2/00004.png"});
+  unpack_idx_folder(idx.path(), again.path(), 6);
+  CHECK(names(again.path()) == names(folder.path()));
+  CHECK(contains(error_of([&] { unpack_idx_folder(idx.path(), third.path(), 2); }), "take at least 3"));
 }
 
 }  // namespace

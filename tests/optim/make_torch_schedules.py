@@ -50,7 +50,8 @@ def cyclic(policy, mode, up, base, top, steps, epoch, options, gamma=1.0):
 
 
 def one_cycle(steps, top=0.1, momentum=0.95, options=(), **arguments):
-    arguments = dict(max_lr=top, total_steps=steps, max_momentum=momentum, base_momentum=momentum - 0.1) | arguments
+    momentum_range = dict(options).get("momentum_range", 0.1)
+    arguments = dict(max_lr=top, total_steps=steps, max_momentum=momentum, base_momentum=momentum - momentum_range) | arguments
     # torch refuses the step behind the last one, which rows() asks for.
     e = dict(options)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=top, momentum=momentum)
@@ -84,6 +85,8 @@ entries = [
     one_cycle(20),
     one_cycle(7),
     one_cycle(30, 0.4, 0.9, {"pct_start": 0.25, "div": 10, "final_div": 100}, pct_start=0.25, div_factor=10, final_div_factor=100),
+    one_cycle(24, 0.2, 0.95, {"momentum_range": 0.25}),
+    one_cycle(15, 0.1, 0.9, {"momentum_range": 0, "pct_start": 0.4}, pct_start=0.4),
     entry("step", "StepLR", dict(step_size=6, gamma=0.5), 20, 3, {"step_size": 2, "gamma": 0.5}),
     entry("poly", "PolynomialLR", dict(total_iters=12, power=2.0), 12, 4, {"power": 2}),
     entry("cosine", "CosineAnnealingLR", dict(T_max=15, eta_min=0.001), 15, 5, {"lr_min": 0.01}),

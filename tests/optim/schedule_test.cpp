@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -24,11 +25,17 @@ bool near(double got, double wanted) {
 
 PolicyOptions options_of(const nlohmann::json& json) {
   PolicyOptions options;
-  const std::map<std::string, double*> fields = {
-      {"warmup", &options.warmup},      {"cycle_len", &options.cycle_len}, {"step_size", &options.step_size},
-      {"gamma", &options.gamma},        {"power", &options.power},         {"lr_min", &options.lr_min},
-      {"lr_base", &options.lr_base},    {"pct_start", &options.pct_start}, {"div", &options.div},
-      {"final_div", &options.final_div}};
+  const std::map<std::string, double*> fields = {{"warmup", &options.warmup},
+                                                 {"cycle_len", &options.cycle_len},
+                                                 {"step_size", &options.step_size},
+                                                 {"gamma", &options.gamma},
+                                                 {"power", &options.power},
+                                                 {"lr_min", &options.lr_min},
+                                                 {"lr_base", &options.lr_base},
+                                                 {"pct_start", &options.pct_start},
+                                                 {"div", &options.div},
+                                                 {"final_div", &options.final_div},
+                                                 {"momentum_range", &options.momentum_range}};
   for (const auto& [name, value] : json.items()) {
     if (name == "cycle_mult") {
       options.cycle_mult = value;
@@ -102,6 +109,14 @@ TEST_CASE("sgdr restarts where the lesson's cycles end") {
   }
 }
 
+TEST_CASE("a length beyond any run is one that does not end in it") {
+  const PolicyOptions endless = {.cycle_len = 1e300, .step_size = 1e300};
+  const Schedule step = make_schedule("step", {.lr = 0.1, .steps_per_epoch = 4, .policy_options = endless}),
+                 sgdr = make_schedule("sgdr", {.lr = 0.1, .steps_per_epoch = 4, .policy_options = endless});
+  CHECK(step(99, 100).lr == 0.1);
+  CHECK(near(sgdr(99, 100).lr, 0.1));
+}
+
 TEST_CASE("exp-range without a gamma comes down to a tenth over the run") {
   const ScheduleOptions options = {.lr = 0.1, .steps_per_epoch = 10, .policy_options = {.step_size = 1, .lr_base = 0}};
   const Schedule exp_range = make_schedule("exp-range", options), triangular = make_schedule("triangular", options);
@@ -116,6 +131,13 @@ TEST_CASE("options out of range are refused by name") {
   refused({.cycle_len = 0}, "cycle-len");
   refused({.cycle_mult = 0}, "cycle-mult");
   refused({.step_size = std::nan("")}, "step-size");
+  const double infinity = std::numeric_limits<double>::infinity();
+  refused({.warmup = infinity}, "warmup is inf");
+  refused({.cycle_len = infinity}, "cycle-len is inf");
+  refused({.step_size = infinity}, "step-size is inf");
+  refused({.power = infinity}, "power is inf");
+  refused({.div = infinity}, "div is inf");
+  refused({.final_div = infinity}, "final-div is inf");
   refused({.gamma = 1.5}, "gamma");
   refused({.power = 0}, "power");
   refused({.lr_min = 2}, "lr-min");
