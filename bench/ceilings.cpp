@@ -47,6 +47,12 @@ double Ceilings::floor(const std::string& arithmetic, double flops, double bytes
   return std::max(by_arithmetic, by_bytes);
 }
 
+double Ceilings::least(const std::string& op, const std::string& arithmetic, double flops, double bytes) const {
+  constexpr double kWinograd = 4, kOneWay = 1.15;
+  const double products = op.starts_with("conv2d") ? flops / kWinograd : flops;
+  return floor(arithmetic, products, bytes / kOneWay);
+}
+
 Ceilings measure_ceilings(const Place& place, Clock& clock) {
   Ceilings ceilings;
   if (!place.has_rungs) return ceilings;

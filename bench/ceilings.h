@@ -14,6 +14,10 @@ struct Ceilings {
   std::map<std::string, double> flops_per_second;  ///< by "f32", "tf32", "bf16"
   /// Seconds that a call of so many operations and bytes takes at least; 0 where no ceiling is known.
   double floor(const std::string& arithmetic, double flops, double bytes) const;
+  /// Seconds that no call can beat; 0 where no ceiling is known. Below `floor`, which counts a convolution's products
+  /// one by one and a byte as a copy moves it: Winograd's F(4x4,3x3) multiplies 4 times less (Lavin and Gray 2015), and
+  /// memory that is only read, or only written, need not turn round between the two.
+  double least(const std::string& op, const std::string& arithmetic, double flops, double bytes) const;
 };
 
 /// Measures for about a second. `small`: for the simt target, where this only shows that it works.

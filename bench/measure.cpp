@@ -110,12 +110,13 @@ void Session::measure(Row& row, const Work& work) {
   }
   const double floor = ceilings_.floor(row.arithmetic, row.flops, row.bytes);
   if (floor > 0) row.ceiling_share = floor / row.seconds;
-  // A little above is the ceiling's own noise. Below a launch's cost and inside the cache the copy's ceiling does not
+  // A little faster is the ceiling's own noise. Below a launch's cost and inside the cache the copy's ceiling does not
   // hold.
-  if (place_.on_gpu() && row.ceiling_share > 1.03 &&
+  const double least = ceilings_.least(row.op, row.arithmetic, row.flops, row.bytes);
+  if (place_.on_gpu() && least > 1.03 * row.seconds &&
       call_.sets() * row.bytes > 2.0 * static_cast<double>(clock_.cache_bytes()) && row.fault.empty())
-    row.fault = fmt::format("{:.2f} of the ceiling, and nothing is faster than that: a fault of this benchmark",
-                            row.ceiling_share);
+    row.fault =
+        fmt::format("{:.3g} s, and nothing is faster than {:.3g} s: a fault of this benchmark", row.seconds, least);
 }
 
 Row Session::measure(const Rung& rung) {

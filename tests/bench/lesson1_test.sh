@@ -16,7 +16,7 @@ case $1 in
     [ "${run##*/}" != "${BREAKS:-}" ] || { echo "dogs_vs_cats: it broke" >&2; exit 1; }
     mkdir -p "$run" && touch "$run/predictions.json"
     case $run in *scratch) echo "Accuracy 84.40% on 500 validation pictures" ;; *unfrozen*) echo "Accuracy 98.${run: -1}0% on 500" ;; *) echo "Accuracy 97.${run: -1}0% on 500" ;; esac ;;
-  evaluate) touch "$2/predictions.json" && echo "Accuracy 99.00% on 500 validation pictures" ;;
+  evaluate) touch "$2/predictions.json" && echo "500 pictures, loss 0.0803, accuracy 99.00%" ;;
   compare) printf '{\n "mended": 7,\n "broken": 2\n}\n' ;;
 esac
 END

@@ -220,4 +220,16 @@ TEST_CASE("measure: ceilings are measured with the kernels that a GPU would run"
 }
 
 }  // namespace
+
+TEST_CASE("ceilings: nothing beats the products that Winograd leaves, nor memory that goes one way") {
+  Ceilings ceilings;
+  ceilings.bytes_per_second = 1e12;
+  ceilings.flops_per_second = {{"f32", 5e13}};
+  CHECK(ceilings.floor("f32", 1e11, 1e8) == 1e11 / 5e13);
+  CHECK(ceilings.least("gemm", "f32", 1e11, 1e8) == 1e11 / 5e13);
+  CHECK(ceilings.least("conv2d_backward_data", "f32", 1e11, 1e8) == 1e11 / 4 / 5e13);
+  CHECK(ceilings.least("sum", "f32", 1e6, 1e8) == 1e8 / 1.15 / 1e12);
+  CHECK(ceilings.least("gemm", "bf16", 1e11, 0) == 0);  // not measured
+}
+
 }  // namespace weft::bench
