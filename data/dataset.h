@@ -44,6 +44,10 @@ class Dataset {
   /// All that the items depend on (files with sizes and times, transform), as a text that is another where they may be
   /// others: features kept of them are taken again where it is the same. Empty: unknown, and nothing is kept.
   virtual std::string identity() const;
+  /// Which items these are, wherever they lie and whatever becomes of them on their way to the model: the files' names,
+  /// sizes and labels, as a text that is another where one of these is. A training is gone on with on the same alone.
+  /// Empty: unknown, and not compared.
+  virtual std::string contents() const;
 };
 
 /// Two parts of one collection, with names for the labels. A value: copies share the data sets.

@@ -33,6 +33,7 @@ class IdxDataset : public Dataset {
   std::string name(int64_t index) const override;
   void load(int64_t index, Philox& random, float* item) const override;
   std::string identity() const override;
+  std::string contents() const override;
 
  private:
   std::string path_;

@@ -31,6 +31,8 @@ class PictureList : public Dataset {
   void load(int64_t index, Philox& random, float* item) const override;
   bool augmented() const override { return augmented_; }
   std::string identity() const override;
+  /// Paths count from the deepest folder that holds all of them, so that the whole may be moved or copied.
+  std::string contents() const override;
   const std::vector<Sample>& samples() const { return samples_; }
 
  private:

@@ -17,7 +17,8 @@
 //
 // So that a resumed run has the bits of an unbroken one, what a callback does may depend on the numbers, on the
 // counters and on its own state, never on the time; a callback with state of its own gives it a name() and says it in
-// save() and load(). State is of one call of fit(): begin_fit() starts afresh.
+// save() and load(). State is of one call of fit(), and begin_fit() starts afresh, but for what a callback carries
+// over (carry(); KeepBest over a whole run does).
 
 #include <cstdint>
 #include <filesystem>
@@ -106,6 +107,10 @@ class Callback {
   virtual CallbackState save(Training&) const { return {}; }
   /// Takes back what save() gave. Throws Error where it is not that.
   virtual void load(Training&, const CallbackState&) {}
+  /// Asked behind end_fit(): numbers for the next call of fit(), whose begin_fit() take_over() comes before, be it in
+  /// another process that resumes the run between the two. Nothing is taken over of a fit() that did not end.
+  virtual std::map<std::string, double> carry() const { return {}; }
+  virtual void take_over(const std::map<std::string, double>& /*numbers*/) {}
 };
 
 }  // namespace weft

@@ -154,8 +154,10 @@ void save_log(const fs::path& run, const std::vector<EpochResult>& rows) {
   for (const LogColumn& column : kLogColumns) text += fmt::format(",{}", column.name);
   for (const EpochResult& row : rows) {
     text += fmt::format("\n{}", row.epoch);
-    for (const LogColumn& column : kLogColumns)
-      text += "," + fmt::format(fmt::runtime(column.format), row.*column.value);
+    for (const LogColumn& column : kLogColumns) {
+      text += ',';
+      text += fmt::format(fmt::runtime(column.format), row.*column.value);
+    }
   }
   write_file_atomically(run / kLogFile, text + "\n");
 }

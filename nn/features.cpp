@@ -112,7 +112,7 @@ void FeatureCache::read(std::int64_t row, float* to) const {
 }
 
 void FeatureCache::save() {
-  if (run_.empty() || size() == 0) return;
+  if (run_.empty() || identity_.empty() || size() == 0) return;
   if (!on_disk_) {
     open(true);
     write(memory_.data(), size(), 0);
@@ -127,7 +127,7 @@ void FeatureCache::save() {
 }
 
 void FeatureCache::restore() {
-  if (run_.empty() || !fs::exists(index_path()) || !fs::exists(data_path())) return;
+  if (run_.empty() || identity_.empty() || !fs::exists(index_path()) || !fs::exists(data_path())) return;
   try {
     Metadata metadata;
     const auto tensors = load_safetensors(index_path(), &metadata);

@@ -19,7 +19,8 @@ namespace weft {
 class FeatureCache {
  public:
   /// Rows of `shape`, `expected` of them. They go to disk where they take more than `memory` bytes and there is a
-  /// `run`. `identity` says what they depend on: what another trunk or other pictures left in RUN is not taken.
+  /// `run`. `identity` says what they depend on: what another trunk or other pictures left in RUN is not taken. Empty:
+  /// unknown, and nothing is left in RUN or taken from it.
   FeatureCache(std::string name, Shape shape, std::int64_t expected, std::size_t memory, std::filesystem::path run,
                std::string identity);
   /// Nothing stays in RUN but what save() left.

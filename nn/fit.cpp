@@ -68,11 +68,12 @@ void Fit::fingerprint_trunk() {
 
 /// With the numbers in place, and what callbacks remember of a checkpoint.
 void Fit::begin_callbacks() {
-  training_.emplace(*s_.trainer->store(), s_.options.run, [this](const std::string& line) {
-    for (const auto& callback : s_.callbacks) callback->on_note(line);
-  });
+  training_.emplace(*s_.trainer->store(), s_.options.run, [this](const std::string& line) { note(line); });
   s_.model_behind = true;  // until finish() the store is what counts
+  const auto carried = std::exchange(s_.carried, {});
   for (const auto& callback : s_.callbacks) {
+    if (const auto numbers = carried.find(callback->name()); numbers != carried.end())
+      callback->take_over(numbers->second);
     callback->begin_fit(*training_);
     const auto state = remembered_.find(callback->name());
     if (state != remembered_.end()) callback->load(*training_, state->second);
@@ -80,9 +81,13 @@ void Fit::begin_callbacks() {
   remembered_.clear();
 }
 
+void Fit::note(const std::string& line) const {
+  for (const auto& callback : s_.callbacks) callback->on_note(line);
+}
+
 void Fit::say_what_differs() {
   if (s_.plans.difference.empty()) return;
-  training_->note(s_.plans.difference);
+  note(s_.plans.difference);
   s_.plans.difference.clear();
 }
 
@@ -299,7 +304,11 @@ std::vector<EpochResult> Fit::stopped() {
 
 std::vector<EpochResult> Fit::finish() {
   Position& p = s_.position;
-  for (const auto& callback : s_.callbacks) callback->end_fit(*training_);
+  for (const auto& callback : s_.callbacks) {
+    callback->end_fit(*training_);
+    if (auto numbers = callback->carry(); !numbers.empty() && !callback->name().empty())
+      s_.carried[callback->name()] = std::move(numbers);
+  }
   p.fits.push_back(p.epoch);
   p.epoch = 0;
   s_.update_model();

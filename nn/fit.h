@@ -48,6 +48,7 @@ class Fit {
   PolicyOptions policy_options() const;
   Schedule own_schedule() const;
   void start_afresh();
+  void note(const std::string& line) const;
   void say_what_differs();
   void say_memory(const std::string& of, const Executor& executor) const;
   void make_batches();

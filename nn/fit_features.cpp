@@ -26,8 +26,7 @@ std::int64_t trunk_batch(std::int64_t pictures) {
 
 bool Fit::compute_features() {
   if (s_.train_features && s_.features_of == trunk_) return true;  // of a former fit()
-  s_.features_of = trunk_;
-  const ItemShape shape = s_.train->shape();
+  s_.features_of.clear();                                          // until they are whole
   constexpr std::int64_t kFewest = 8;
   std::int64_t batch = trunk_batch(s_.train->size());
   const auto setup = [this] {
@@ -51,35 +50,39 @@ bool Fit::compute_features() {
   const Graph& graph = trunk->at(batch).graph();
   std::vector<std::int64_t> row = graph.value(graph.find("features")).shape.extents();
   row.erase(row.begin());
-  const auto identity = [&](const Dataset& data) {
-    return fmt::format("{} {} {}x{} {} {} {}", trunk_, s_.model.arch(), shape.height, shape.width, data.size(),
-                       s_.device->name(), batch);
-  };
+  const std::string identity = features_identity(*trunk, batch);
   const std::size_t budget = s_.options.feature_memory;
-  s_.train_features = std::make_unique<FeatureCache>("train", Shape(row), s_.train->size(), budget, s_.options.run,
-                                                     identity(*s_.train));
+  // First, since they may take their files with them.
+  s_.train_features.reset();
+  s_.valid_features.reset();
+  s_.train_features =
+      std::make_unique<FeatureCache>("train", Shape(row), s_.train->size(), budget, s_.options.run, identity);
   const std::size_t taken = std::min(budget, s_.train_features->bytes_expected());
-  s_.valid_features = std::make_unique<FeatureCache>("valid", Shape(row), s_.valid->size(), budget - taken,
-                                                     s_.options.run, identity(*s_.valid));
+  s_.valid_features =
+      std::make_unique<FeatureCache>("valid", Shape(row), s_.valid->size(), budget - taken, s_.options.run, identity);
   for (FeatureCache* cache : {s_.train_features.get(), s_.valid_features.get()}) {
-    if (s_.options.resume) {
-      cache->restore();
-    } else {
-      cache->discard();  // another training's
-    }
+    if (s_.options.resume) cache->restore();
+    if (cache->batches() == 0) cache->discard();  // another training's, or of other pictures
   }
   const std::int64_t total = s_.train->size() + s_.valid->size();
-  const FeatureStore store(s_.options.feature_cache, features_identity(*trunk, batch));
-  if (store.take(*s_.train_features, *s_.valid_features)) {
-    training_->note(fmt::format("the trunk's features are those kept in {}", store.path().string()));
+  const std::int64_t kept = s_.train_features->size() + s_.valid_features->size();
+  const FeatureStore store(s_.options.feature_cache, identity);
+  if (kept < total && store.take(*s_.train_features, *s_.valid_features)) {
+    note(fmt::format("the trunk's features are those kept in {}", store.path().string()));
+    s_.features_of = trunk_;
     return true;
   }
+  if (kept > 0)
+    note(kept == total ? fmt::format("kept features of {} pictures read", total)
+                       : fmt::format("kept features of {} of {} pictures read", kept, total));
   say_memory(fmt::format("the frozen trunk, {} pictures at once", batch), trunk->at(batch));
   const bool whole =
       compute_features_of(trunk->at(batch), batch, *s_.train, *s_.train_features, 0, total) &&
       compute_features_of(trunk->at(batch), batch, *s_.valid, *s_.valid_features, s_.train->size(), total);
-  if (whole) store.keep(*s_.train_features, *s_.valid_features);
-  return whole;
+  if (!whole) return false;
+  store.keep(*s_.train_features, *s_.valid_features);
+  s_.features_of = trunk_;
+  return true;
 }
 
 /// All that the features' bits depend on; empty where a data set cannot tell.
@@ -99,8 +102,9 @@ bool Fit::compute_features_of(Executor& trunk, std::int64_t batch, const Dataset
   const auto report = [&](std::int64_t done) {
     for (const auto& callback : s_.callbacks) callback->on_features(before + std::min(done, data.size()), total);
   };
+  if (cache.batches() >= batches.batches()) return true;  // kept ones
   report(cache.batches() * batch);
-  if (cache.batches() < batches.batches()) batches.start(0, cache.batches());
+  batches.start(0, cache.batches());
   Fed fed;
   while (cache.batches() < batches.batches()) {
     if (Learner::stop_requested()) return false;

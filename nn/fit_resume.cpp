@@ -14,7 +14,10 @@
 namespace weft {
 namespace {
 
-const char* const kTrunk = "frozen trunk";  // among a checkpoint's settings
+// Among a checkpoint's settings.
+const char* const kTrunk = "frozen trunk";
+const char* const kTrainFiles = "training files";
+const char* const kValidFiles = "validation files";
 
 }  // namespace
 
@@ -37,7 +40,8 @@ std::int64_t Fit::epochs_before() const {
   return std::accumulate(s_.position.fits.begin(), s_.position.fits.end(), std::int64_t{0});
 }
 
-/// Everything that the bits depend on, beside the data's pixels.
+/// Everything that the bits depend on. Of the data what contents() tells; a picture that was written over with one of
+/// the same name and size is not noticed here.
 std::map<std::string, std::string> Fit::settings() const {
   const LearnerOptions& o = s_.options;
   const ItemShape shape = s_.train->shape();
@@ -59,6 +63,8 @@ std::map<std::string, std::string> Fit::settings() const {
           {"math", o.math == Math::fast ? "fast" : "strict"},
           {"architecture", s_.model.arch()},
           {"classes", fmt::format("{}", fmt::join(s_.model.classes(), ", "))},
+          {kTrainFiles, s_.train_files},
+          {kValidFiles, s_.valid_files},
           {"training pictures", fmt::format("{}", s_.train->size())},
           {"validation pictures", fmt::format("{}", s_.valid->size())},
           {"size", fmt::format("{} x {}", shape.height, shape.width)}};
@@ -78,10 +84,16 @@ void Fit::take_checkpoint() {
   s_.checkpoint.reset();
   const auto check = [&](const std::string& name, const std::string& now) {
     const auto then = checkpoint.settings.find(name);
-    if (then != checkpoint.settings.end() && then->second != now)
-      fail(fmt::format(
-          "{}: cannot be resumed with another setting: {}: {} then, {} now; give the same, or another --out",
-          s_.options.run.string(), name, then->second, now));
+    if (then == checkpoint.settings.end() || then->second == now) return;
+    const bool files = name == kTrainFiles || name == kValidFiles;
+    if (files && (now.empty() || then->second.empty())) return;  // data that cannot tell
+    if (files)
+      fail(
+          fmt::format("{}: cannot be resumed with other {}: since it began some came, went, or have another name, size "
+                      "or label ({} then, {} now); put them back, or train anew into another --out",
+                      s_.options.run.string(), name, then->second, now));
+    fail(fmt::format("{}: cannot be resumed with another setting: {}: {} then, {} now; give the same, or another --out",
+                     s_.options.run.string(), name, then->second, now));
   };
   for (const auto& [name, now] : settings()) check(name, now);
   remembered_ = checkpoint.callbacks;

@@ -37,6 +37,7 @@ void take_finished_run(Learner::State& state) {
   state.plans.want(config.plan);
   state.position.fits = config.fits;
   state.position.total_step = config.steps;
+  state.carried = config.carried;
   state.position.rows = load_log(state.options.run);
   state.model.load(state.options.run / "model.safetensors");
 }
@@ -68,6 +69,8 @@ Learner::State::State(Model model_, std::shared_ptr<const Dataset> train_, std::
   plans.want(options.plan);
   if (options.run.empty()) return;
   prepare_run(options.run);
+  if (train) train_files = train->contents();
+  valid_files = valid->contents();
   if (!options.resume) return;
   if (std::filesystem::exists(options.run / kCheckpointFile)) {
     checkpoint = load_checkpoint(options.run);
@@ -183,6 +186,7 @@ RunConfig Learner::State::run_config() const {
   config.options = options.options;
   config.fits = position.fits;
   config.steps = position.total_step;
+  config.carried = carried;
   config.multi_label = multi_label();
   config.threshold = options.threshold;
   return config;

@@ -2,6 +2,7 @@
 // Inside nn/: what a Learner holds, shared by its parts: setting it up (learner.cpp), using a model (evaluate.cpp) and
 // training it (fit.cpp).
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +22,7 @@ struct Learner::State {
   Model model;
   std::shared_ptr<const Dataset> train, valid;      ///< `train` is one of the next two: what the freezing wants
   std::shared_ptr<const Dataset> augmented, plain;  ///< the training pictures; `plain` may be missing
+  std::string train_files, valid_files;             ///< Dataset::contents(), where there is a RUN
   LearnerOptions options;
   std::shared_ptr<Device> device;
   std::vector<std::shared_ptr<Callback>> callbacks;
@@ -38,7 +40,8 @@ struct Learner::State {
   std::string features_of;  ///< fingerprint of the trunk that computed them
   int groups = 1;           ///< of parameters, in the trainer's store
   Position position;
-  std::optional<Checkpoint> checkpoint;  ///< to go on from, until fit() took it
+  std::optional<Checkpoint> checkpoint;                          ///< to go on from, until fit() took it
+  std::map<std::string, std::map<std::string, double>> carried;  ///< from the last fit() that ended to the next
   std::size_t fits_called = 0;
   bool interrupted = false;
   bool model_behind = false;      ///< the trainer's store has newer numbers than `model`

@@ -61,6 +61,7 @@ std::string to_json(const RunConfig& config) {
   json["options"] = config.options;
   json["fits"] = config.fits;
   json["steps"] = config.steps;
+  if (!config.carried.empty()) json["carried"] = config.carried;
   if (config.multi_label) {
     json["multi_label"] = true;
     json["threshold"] = config.threshold;
@@ -91,6 +92,7 @@ RunConfig run_config_from_json(const std::string& text, const std::string& where
     config.multi_label = json.value("multi_label", false);
     config.threshold = json.value("threshold", 0.5);
     config.steps = json.value("steps", std::int64_t{0});
+    config.carried = json.value("carried", decltype(config.carried){});
   } catch (const Json::exception& problem) {
     fail(fmt::format("{}: not a run's settings: {}", where, problem.what()));
   }

@@ -31,7 +31,9 @@ struct RunConfig {
   std::vector<int> fits;                       ///< epochs of each finished call of fit()
   bool multi_label = false;                    ///< a picture may have several labels, or none
   double threshold = 0.5;                      ///< above which such a label is said of it
-  std::int64_t steps = 0;                      ///< of all of them: what the next call's dropout goes on from
+  /// What callbacks carry from the last of these calls to the next (Callback::carry), by their names.
+  std::map<std::string, std::map<std::string, double>> carried;
+  std::int64_t steps = 0;  ///< of all of them: what the next call's dropout goes on from
 };
 
 /// Makes the folder and tries to write into it, so that a wrong path is known before the work. Throws Error.

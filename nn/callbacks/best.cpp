@@ -6,9 +6,15 @@
 
 namespace weft {
 
-KeepBest::KeepBest(std::string monitor) : monitor_(std::move(monitor)), best_(monitor_.worst()) {}
+KeepBest::KeepBest(std::string monitor, Over over)
+    : monitor_(std::move(monitor)), over_(over), best_(monitor_.worst()) {}
 
-void KeepBest::begin_fit(Training&) {
+void KeepBest::begin_fit(Training& training) {
+  if (std::exchange(goes_on_, false)) {
+    // This call may train other parts than the last one: what it moves is what would have to be put back.
+    weights_ = training.store().save();
+    return;
+  }
   best_ = monitor_.worst();
   epoch_ = -1;
   weights_.clear();
@@ -43,6 +49,17 @@ void KeepBest::load(Training&, const CallbackState& state) {
   if (epoch_ < 0) return;
   best_ = state.number("best");
   weights_ = state.tensors;
+}
+
+std::map<std::string, double> KeepBest::carry() const {
+  if (over_ == Over::fit || epoch_ < 0) return {};
+  return {{"epoch", epoch_}, {"best", best_}};
+}
+
+void KeepBest::take_over(const std::map<std::string, double>& numbers) {
+  epoch_ = static_cast<int>(numbers.at("epoch"));
+  best_ = numbers.at("best");
+  goes_on_ = true;
 }
 
 }  // namespace weft

@@ -181,6 +181,71 @@ TEST_CASE("the best epoch's weights are left, though later ones are worse") {
   CHECK_THROWS_WITH_AS(KeepBest("f1"), doctest::Contains("accuracy, macro_f1"), UsageError);
 }
 
+namespace {
+
+/// The head learns, then everything runs away, then the head again: no later stage is better than the first.
+void three_stages(Learner& learn) {
+  const auto runs_away = [](std::int64_t, std::int64_t) { return Rates{.lr = 2.0}; };
+  learn.freeze().fit(0.1, 2);
+  if (learn.interrupted()) return;
+  learn.unfreeze().fit(2.0, 2, {.schedule = runs_away});
+  if (learn.interrupted()) return;
+  learn.freeze().fit(2.0, 1, {.schedule = runs_away});
+}
+
+}  // namespace
+
+TEST_CASE("the best epoch of all stages is left, though the last stage's are worse; broken off anywhere too") {
+  const LearnerOptions options = options_for("simt");
+  const auto made = [](const LearnerOptions& of_run, KeepBest::Over over, std::shared_ptr<KeepBest>* best = nullptr) {
+    Learner learn = learner(tests::small_model(), of_run);
+    const auto keeps = std::make_shared<KeepBest>("valid_loss", over);
+    if (best != nullptr) *best = keeps;
+    learn.add(keeps);
+    return learn;
+  };
+  std::shared_ptr<KeepBest> best, last;
+  Learner first = made(options, KeepBest::Over::run), whole = made(options, KeepBest::Over::run, &best),
+          by_stage = made(options, KeepBest::Over::fit, &last);
+  first.freeze().fit(0.1, 2);
+  three_stages(whole);
+  three_stages(by_stage);
+  CHECK(best->epoch() < 2);
+  CHECK(last->epoch() == 4);
+  // Trunk, head and running statistics are those of the first stage, though the second moved them all.
+  CHECK(tests::same_bits(whole.model().state(), first.model().state()));
+  CHECK_FALSE(tests::same_bits(by_stage.model().state(), first.model().state()));
+
+  for (const int at : {3, 8, 11, 13}) {
+    CAPTURE(at);
+    const TemporaryFolder folder;
+    LearnerOptions broken = options;
+    broken.run = folder / "run";
+    {
+      Learner learn = made(broken, KeepBest::Over::run);
+      learn.add(std::make_shared<StopAfter>(StopAfter::When::step, at));
+      three_stages(learn);
+      Learner::stop_requested() = false;
+      REQUIRE(learn.interrupted());
+    }
+    broken.resume = true;
+    Learner learn = made(broken, KeepBest::Over::run);
+    three_stages(learn);
+    CHECK(tests::same_bits(learn.model().state(), whole.model().state()));
+  }
+
+  // Killed between two stages, where there is no checkpoint, only the first one's model.
+  const TemporaryFolder folder;
+  LearnerOptions killed = options;
+  killed.run = folder / "run";
+  made(killed, KeepBest::Over::run).freeze().fit(0.1, 2);
+  killed.resume = true;
+  Learner learn = made(killed, KeepBest::Over::run, &best);
+  three_stages(learn);
+  CHECK(best->epoch() < 2);
+  CHECK(tests::same_bits(learn.model().state(), whole.model().state()));
+}
+
 TEST_CASE("a better epoch is told by any number of its row, and a number that is none is never better") {
   const EpochResult row{.valid_loss = 0.25, .accuracy = 0.5, .macro_f1 = 0.75};
   CHECK(Monitor("valid_loss").value(row) == 0.25);

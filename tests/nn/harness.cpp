@@ -1,6 +1,7 @@
 #include "tests/nn/harness.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -23,6 +24,10 @@ void Stripes::load(std::int64_t index, Philox& random, float* item) const {
         *item++ = (along % kPeriod < kPeriod / 2 ? 1.0f : -1.0f) + 0.3f * noise.normal();
       }
   if (index == broken) item[-1] = std::numeric_limits<float>::quiet_NaN();
+}
+
+std::string Stripes::identity() const {
+  return augmented_ ? std::string() : fmt::format("{} stripes {} {} {} {}", size_, seed_, side_, channels_, broken);
 }
 
 Model small_model(std::uint64_t seed) {

@@ -25,6 +25,7 @@ class Stripes : public Dataset {
   std::string name(std::int64_t index) const override { return "stripes/" + std::to_string(index); }
   void load(std::int64_t index, Philox& random, float* item) const override;
   bool augmented() const override { return augmented_; }
+  std::string identity() const override;
   /// load() writes a NaN into this item; below 0: into none.
   std::int64_t broken = -1;
 

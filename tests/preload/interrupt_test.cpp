@@ -71,7 +71,7 @@ void check_interruptions(bool freeze, const std::vector<Interruption>& points) {
     const Position position = load_checkpoint(folder / "broken").position;
     const std::string phase = point.phase;
     if (phase == "features") {
-      CHECK(result.out.find("features of") == std::string::npos);  // said once they are all there
+      CHECK(result.out.find("\nfeatures of") == std::string::npos);  // said once they are all there
       CHECK(position.total_step == 0);
     } else if (phase == "validation") {
       CHECK(position.step == kSteps);

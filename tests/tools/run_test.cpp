@@ -186,6 +186,50 @@ TEST_CASE("Ctrl-C at random points, then --resume: the bits of an unbroken run")
   }
 }
 
+TEST_CASE("--resume with other pictures is refused, with the same ones elsewhere it goes on") {
+  const TemporaryFolder folder;
+  const auto data = folder / "data", run = folder / "run";
+  fs::copy(drawn_sample(), data, fs::copy_options::recursive);
+  ProcessOptions ctrl_c;
+  ctrl_c.interrupt_when = [&] { return fs::exists(run / "log.csv"); };
+  const auto stopped =
+      dogs_vs_cats({"train", data.string(), "--out", run.string(), "--device", "cpu", "--size", "32", "--arch",
+                    "squeezenet1_1", "--freeze", "--feature-cache", "none", "--epochs", "100000"},
+                   ctrl_c);
+  REQUIRE_MESSAGE(stopped.status == 1, stopped.err);
+  REQUIRE(fs::exists(run / "features-train.f32"));
+  const auto swap = [&] {
+    fs::rename(data / "train" / "cats", data / "aside");
+    fs::rename(data / "train" / "dogs", data / "train" / "cats");
+    fs::rename(data / "aside", data / "train" / "dogs");
+  };
+  swap();
+  const auto resume = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"train", "--out", run.string(), "--resume"};
+    arguments.insert(arguments.begin() + 1, more.begin(), more.end());
+    ProcessOptions after_an_epoch;
+    after_an_epoch.interrupt_when = [&, before = fs::last_write_time(run / "log.csv")] {
+      return fs::last_write_time(run / "log.csv") != before;
+    };
+    return dogs_vs_cats(arguments, after_an_epoch);
+  };
+  const auto refused = resume({});
+  CHECK(refused.status == 1);
+  CHECK(lines(refused.err) == 1);
+  CHECK(refused.err.find("other training files") != std::string::npos);
+  CHECK(refused.err.find("another --out") != std::string::npos);
+  swap();
+  fs::rename(data, folder / "moved");
+  const auto moved = resume({(folder / "moved").string()});
+  CHECK(moved.status == 1);
+  CHECK_MESSAGE(moved.err.find("everything so far is in") != std::string::npos, moved.err);
+  // Their paths are others: what is kept of them is not taken, though the training is the same.
+  CHECK(moved.out.find("kept features") == std::string::npos);
+  const auto again = resume({(folder / "moved").string()});
+  CHECK(again.out.find("kept features of 50 pictures read") != std::string::npos);
+  CHECK(again.out.find("\nfeatures of") == std::string::npos);
+}
+
 TEST_CASE("--resume with another option is refused") {
   const TemporaryFolder folder;
   const auto run = folder / "run";

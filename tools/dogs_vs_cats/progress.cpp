@@ -77,17 +77,22 @@ void Progress::on_memory(const std::string& line) {
 }
 
 void Progress::on_features(std::int64_t done, std::int64_t total) {
-  if (done == 0) start_ = Clock::now();
+  if (features_from_ < 0) {
+    features_from_ = done;
+    start_ = Clock::now();
+  }
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-  const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
+  const std::int64_t computed = done - features_from_;
+  const double rate = seconds > 0 ? static_cast<double>(computed) / seconds : 0;
   if (terminal_) {
     show("features", total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1,
          fmt::format("{:.1f} img/s", rate));
     if (done == total) finish();
   } else if (done == total) {
-    fmt::print("features of {} pictures in {:.1f} s ({:.1f} img/s)\n", total, seconds, rate);
+    fmt::print("features of {} pictures in {:.1f} s ({:.1f} img/s)\n", computed, seconds, rate);
     std::fflush(stdout);
   }
+  if (done == total) features_from_ = -1;
 }
 
 void Progress::on_step(const StepResult& step) {

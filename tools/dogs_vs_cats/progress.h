@@ -50,6 +50,7 @@ class Progress : public Callback {
 
   bool terminal_, open_ = false;
   Clock::time_point start_ = Clock::now(), shown_{};
+  std::int64_t features_from_ = -1;  ///< pictures whose features were there before; below 0: none are under way
   TimeLeft left_;
   std::size_t stage_ = 0, stages_ = 1;
   double smooth_loss_ = 0, seconds_ = 0, data_seconds_ = 0;  // of this epoch
