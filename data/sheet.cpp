@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <memory>
 
 #include "data/loader.h"
 #include "data/mixup.h"
@@ -41,37 +42,53 @@ Image contact_sheet(const std::vector<Image>& pictures, int columns) {
   return sheet;
 }
 
+namespace {
+
+/// The batch's items as they are at a later epoch.
+void load_again(const Dataset& data, std::uint64_t seed, std::int64_t epoch, Batch& batch) {
+  float* item = batch.images.values<float>().data();
+  for (int64_t index : batch.indices) {
+    Philox random = item_random(seed, epoch, index);
+    data.load(index, random, item);
+    item += data.shape().size();
+  }
+}
+
+}  // namespace
+
 Image contact_sheet(const Dataset& data, const Normalization& normalization, const SheetOptions& options) {
   constexpr int kColumns = 8;
-  const int64_t size = data.shape().size(), wanted = std::min(options.count, data.size());
-  std::vector<int64_t> indices;
-  std::vector<std::vector<float>> versions(size_t(std::max(options.versions, 1)));  // each a batch of items
-  for (int64_t index : Loader::order(data.size(), true, options.seed, options.epoch)) {
-    if (int64_t(indices.size()) >= wanted) break;
-    try {
-      for (size_t version = 0; version < versions.size(); ++version) {
-        std::vector<float>& batch = versions[version];
-        batch.resize((indices.size() + 1) * size_t(size));
-        Philox random = item_random(options.seed, options.epoch + int64_t(version), index);
-        data.load(index, random, batch.data() + indices.size() * size_t(size));
-      }
-      indices.push_back(index);
-    } catch (const Error&) {
-      // Training meets it too, and names it.
-    }
-  }
-  std::vector<float> scratch;
-  for (size_t version = 0; version < versions.size() && options.mixup > 0; ++version) {
-    mix_rows(versions[version].data(), size,
-             draw_mixture(options.mixup, options.seed, options.epoch + int64_t(version), 0, int64_t(indices.size())),
-             scratch);
-  }
+  const int64_t wanted = std::min(options.count, data.size());
+  const int versions = std::max(options.versions, 1);
+  LoaderOptions reading;
+  // Where nothing is blended, what is not shown need not be read.
+  reading.batch = options.mixup > 0 ? options.batch : std::clamp<int64_t>(wanted, 1, options.batch);
+  reading.shuffle = true;
+  reading.ahead = 0;
+  reading.seed = options.seed;
+  reading.warn = [](const std::string&) {};
+  Loader loader(std::shared_ptr<const Dataset>(std::shared_ptr<const Dataset>(), &data), reading);
+  loader.start(options.epoch);
   std::vector<Image> pictures;
-  for (size_t item = 0; item < indices.size(); ++item) {
-    for (const std::vector<float>& batch : versions)
-      pictures.push_back(from_floats(batch.data() + item * size_t(size), data.shape(), normalization));
+  std::vector<float> scratch;
+  Batch batch;
+  for (int64_t shown = 0; shown < wanted && loader.next(batch);) {
+    const int64_t rows = std::min(batch.count(), wanted - shown);
+    pictures.resize(size_t((shown + rows) * versions));
+    for (int version = 0; version < versions; ++version) {
+      const int64_t epoch = options.epoch + version;
+      if (version > 0) load_again(data, options.seed, epoch, batch);
+      float* items = batch.images.values<float>().data();
+      if (options.mixup > 0)
+        mix_rows(items, data.shape().size(),
+                 draw_mixture(options.mixup, options.seed, epoch, batch.number, batch.count()), scratch);
+      for (int64_t row = 0; row < rows; ++row)
+        pictures[size_t((shown + row) * versions + version)] =
+            from_floats(items + row * data.shape().size(), data.shape(), normalization);
+    }
+    shown += rows;
   }
-  return contact_sheet(pictures, options.versions > 1 ? options.versions : kColumns);
+  return contact_sheet(pictures, versions > 1 ? versions : kColumns);
 }
 
 }  // namespace weft

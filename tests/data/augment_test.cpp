@@ -12,7 +12,6 @@
 
 #include "data/image_folder.h"
 #include "data/loader.h"
-#include "data/sheet.h"
 #include "tests/data/pictures.h"
 
 namespace weft::test {
@@ -230,20 +229,6 @@ TEST_CASE("the transforms refuse what makes no sense") {
   CHECK(contains(error_of([] { RandomLighting(2, 0); }), "balance 2"));
   CHECK(contains(error_of([] { Cutout(0); }), "at least one"));
   CHECK(contains(error_of([] { RandomErasing(1.5); }), "probability of 1.5"));
-}
-
-TEST_CASE("a contact sheet shows the batch as it reaches the model") {
-  Image image = base();
-  const Normalization normalization = imagenet_normalization();
-  std::vector<float> item(image.rgb.size());
-  to_floats(image, normalization, item.data());
-  CHECK(largest_difference(from_floats(item.data(), {47, 61, 3}, normalization), image) == 0);
-  Image sheet = contact_sheet({image, image, image}, 2);
-  CHECK(sheet.width == 2 * 61 + 3 * kSheetGap);
-  CHECK(sheet.height == 2 * 47 + 3 * kSheetGap);
-  for (int y = 0; y < 47; ++y)
-    CHECK(std::memcmp(sheet.row(47 + 2 * kSheetGap + y) + 3 * kSheetGap, image.row(y), size_t(3) * 61) == 0);
-  CHECK(contains(error_of([&] { contact_sheet({image, Image(3, 3)}, 2); }), "3 x 3"));
 }
 
 }  // namespace

@@ -82,6 +82,17 @@ TEST_CASE("augmented, mixed and smoothed: a sheet of what the model saw, the sam
     former = weights;
   }
   const auto run = folder / "one";
+  // `augment` shows the same, partners of mixup from the whole batch included.
+  const auto sheet = [&](const char* batch) {
+    std::vector<std::string> arguments = {"augment", drawn_sample().string(), "--size",  "32", "--count", "8",
+                                          "--out",   folder / "sheet.png",    "--batch", batch};
+    arguments.insert(arguments.end(), options.begin(), options.end() - 4);  // but for labels
+    const auto result = dogs_vs_cats(arguments);
+    REQUIRE_MESSAGE(result.status == 0, result.err);
+    return read_all(folder / "sheet.png");
+  };
+  CHECK(sheet("8") == read_all(run / "augmented.png"));
+  CHECK(sheet("16") != read_all(run / "augmented.png"));
   const json kept = json::parse(read_all(run / "predictions.json"));
   CHECK(kept["classes"] == json({"cats", "dogs"}));
   REQUIRE(kept["predictions"].size() == 10);

@@ -56,6 +56,9 @@ void add_augment(CLI::App& app) {
   verb->add_option("--out", command->out, "PNG file to write")->capture_default_str();
   verb->add_option("--size", command->size, "Side of a picture")->check(CLI::Range(1, 4096))->capture_default_str();
   verb->add_option("--count", command->sheet.count, "Pictures")->check(CLI::Range(1, 1024))->capture_default_str();
+  verb->add_option("--batch", command->sheet.batch, "As `train` was given: mixup blends the pictures of a batch")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
   verb->add_option("--versions", command->sheet.versions, "Of each picture, a row of them")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
