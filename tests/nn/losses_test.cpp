@@ -335,34 +335,3 @@ TEST_CASE("a loss of one's own is given shares where they are asked for") {
     sum -= std::log(static_cast<double>(one.probabilities[static_cast<std::size_t>(one.label)]));
   CHECK(evaluation.loss == doctest::Approx(2 * sum / 13).epsilon(1e-4));
 }
-
-TEST_CASE(
-    "test-time augmentation is the mean of probabilities, the plain picture counting once for every four versions") {
-  Learner learn = learner(options_for("cpu"));
-  learn.fit(0.05, 2);
-  const Stripes plain(13, 2), shifted(13, 2, true);
-  const Evaluation once = learn.evaluate(plain, shifted, 1), four = learn.evaluate(plain, shifted, 4);
-  const Evaluation none = learn.evaluate(plain), again = learn.evaluate(plain, shifted, 4);
-  CHECK(learn.evaluate(plain, shifted, 0).loss == none.loss);
-  // Of one version the augmented half follows: 2 mean - plain.
-  bool moved = false;
-  for (std::size_t i = 0; i < 13; ++i) {
-    const float p = none.predictions[i].probabilities[0], q = once.predictions[i].probabilities[0];
-    CHECK(2 * q - p >= -1e-6f);
-    CHECK(2 * q - p <= 1 + 1e-6f);
-    moved |= std::abs(q - p) > 1e-4;
-    CHECK(four.predictions[i].probabilities == again.predictions[i].probabilities);
-    CHECK(four.predictions[i].path == none.predictions[i].path);
-    CHECK(four.predictions[i].probabilities[0] + four.predictions[i].probabilities[1] == doctest::Approx(1));
-  }
-  CHECK(moved);
-  double loss = 0;
-  for (const Prediction& one : four.predictions)
-    loss -= std::log(static_cast<double>(one.probabilities[static_cast<std::size_t>(one.label)])) / 13;
-  CHECK(four.loss == doctest::Approx(loss).epsilon(1e-6));
-  // An augmented set that changes nothing changes nothing.
-  const Evaluation same = learn.evaluate(plain, plain, 3);
-  for (std::size_t i = 0; i < 13; ++i)
-    CHECK(same.predictions[i].probabilities[0] == doctest::Approx(none.predictions[i].probabilities[0]).epsilon(1e-6));
-  CHECK(error_of([&] { learn.evaluate(plain, Stripes(5, 2), 2); }).find("their number differs") != std::string::npos);
-}
