@@ -33,6 +33,25 @@ std::size_t place(const std::vector<std::string>& nodes, const std::string& path
   return static_cast<std::size_t>(found - nodes.begin());
 }
 
+/// "there are layer1, layer2, fc": the outermost layers with parameters that something comes before; of a container
+/// that nothing comes before, those inside.
+std::string cuts_there_are(const Model& model, const std::vector<std::string>& nodes) {
+  std::vector<std::string> cuts;
+  for (const auto& [name, shape] : model.shapes()) {
+    std::size_t end = name.find('.');
+    while (end != std::string::npos && place(nodes, name.substr(0, end)) == 0) end = name.find('.', end + 1);
+    const std::string path = name.substr(0, end);
+    // What is left may be a parameter of the very first layer.
+    if (end == std::string::npos || std::find(cuts.begin(), cuts.end(), path) != cuts.end()) continue;
+    cuts.push_back(path);
+  }
+  std::sort(cuts.begin(), cuts.end(), [&nodes](const std::string& a, const std::string& b) {
+    return std::pair(place(nodes, a), a) < std::pair(place(nodes, b), b);
+  });
+  return cuts.empty() ? "there is none that something comes before"
+                      : fmt::format("there are {}", fmt::join(cuts, ", "));
+}
+
 struct Cut {
   const char* arch;
   const char* layer;
@@ -73,10 +92,12 @@ std::function<bool(const std::string&)> layers_before(const Model& model, const 
         names.insert(node.substr(0, dot));
       }
     const std::vector<std::string> near = nearest_names(layer, {names.begin(), names.end()}, 3);
-    fail(fmt::format("{} has no layer '{}' to freeze up to{}", model.arch(), layer,
+    fail(fmt::format("{} has no layer '{}' to freeze up to; {}{}", model.arch(), layer, cuts_there_are(model, nodes),
                      near.empty() ? "" : fmt::format("; near names: {}", fmt::join(near, ", "))));
   }
-  if (cut == 0) fail(fmt::format("nothing of {} comes before '{}': there is nothing to freeze", model.arch(), layer));
+  if (cut == 0)
+    fail(fmt::format("nothing of {} comes before '{}', so there is nothing to freeze; {}", model.arch(), layer,
+                     cuts_there_are(model, nodes)));
   return [nodes = std::move(nodes), cut](const std::string& path) { return place(nodes, path) < cut; };
 }
 

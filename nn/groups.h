@@ -10,8 +10,8 @@
 namespace weft {
 
 /// Says of a layer's or a parameter's path whether it comes before `layer` on the way from the input (GraphOptions::
-/// frozen). `layer` is a path of torchvision's ("layer4", "layer4.1.conv2"). Throws Error listing near names where
-/// there is none of this name, or where nothing comes before it.
+/// frozen). `layer` is a path of torchvision's ("layer4", "layer4.1.conv2"). Throws Error listing what there is
+/// where there is none of this name, or where nothing comes before it.
 std::function<bool(const std::string&)> layers_before(const Model& model, const std::string& layer);
 
 /// The layers at which parameter groups begin, behind the first: {} for one group; the head for two; for three the

@@ -151,6 +151,16 @@ TEST_CASE("the parts of the architectures") {
   CHECK_FALSE(frozen("classifier.0"));  // dropout, which has no parameters
   CHECK_THROWS_WITH_AS(layers_before(resnet, "layer5"), doctest::Contains("layer1"), Error);
   CHECK_THROWS_WITH_AS(layers_before(resnet, "conv1"), doctest::Contains("nothing to freeze"), Error);
+  // A refusal says where the model can be cut: of a container that nothing comes before, at its parts.
+  const auto refused = [](const std::string& arch, const std::string& layer, const std::string& there) {
+    CHECK_THROWS_WITH_AS(layers_before(make_model(arch, {"cat", "dog"}), layer), doctest::Contains(there.c_str()),
+                         Error);
+  };
+  refused("resnet18", "nonsense", "there are bn1, layer1, layer2, layer3, layer4, fc");
+  refused("resnet18", "conv1", "there are bn1, layer1, layer2, layer3, layer4, fc");
+  refused("lenet", "layer9", "there are conv2, fc1, fc2");
+  refused("squeezenet1_1", "layer9", "there are features.3, features.4, features.6, features.7");
+  refused("squeezenet1_1", "layer9", "features.12, classifier");
 }
 
 TEST_CASE("head, then everything, in one run, broken off in either: the bits of an unbroken one") {

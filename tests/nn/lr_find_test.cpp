@@ -33,6 +33,16 @@ Learner learner(bool freeze) {
   return {small_model(3), std::make_shared<Stripes>(24, 1), std::make_shared<Stripes>(8, 2), options(freeze)};
 }
 
+/// The optimiser's, between two calls of fit() as well.
+class Velocities : public Callback {
+ public:
+  void begin_fit(Training& training) override { store_ = &training.store(); }
+  StateDict now() const { return store_->save_velocity(); }
+
+ private:
+  ParameterStore* store_ = nullptr;
+};
+
 const LrFindOptions kShort = {.sweep = {.lowest = 1e-4, .highest = 1, .steps = 20}};
 
 }  // namespace
@@ -56,9 +66,14 @@ TEST_CASE("lr_find: training after it comes to the bytes of training without it"
 }
 
 TEST_CASE("lr_find: stopped, or ended by an exception, it has changed nothing") {
-  Learner searched = learner(false);
-  searched.fit(0.05, 1);
-  const StateDict before = searched.model().state();
+  Learner plain = learner(false), searched = learner(false);
+  const auto velocities = std::make_shared<Velocities>();
+  plain.fit(0.05, 1);
+  searched.add(velocities).fit(0.05, 1);
+  const StateDict before = searched.model().state(), velocity = velocities->now();
+  bool moved = false;
+  for (const auto& [name, tensor] : velocity) moved |= largest_difference(tensor, Tensor::zeros(tensor.shape())) > 0;
+  REQUIRE(moved);
 
   LrFindOptions stopping = kShort;
   stopping.watch = [](int done, const LrPoint&) { Learner::stop_requested() = done == 3; };
@@ -68,6 +83,7 @@ TEST_CASE("lr_find: stopped, or ended by an exception, it has changed nothing") 
   CHECK(stopped.points.size() == 3);
   CHECK_FALSE(stopped.suggestions.valley);
   CHECK(same_bits(searched.model().state(), before));
+  CHECK(same_bits(velocities->now(), velocity));
 
   LrFindOptions throwing = kShort;
   throwing.watch = [](int done, const LrPoint&) {
@@ -75,6 +91,50 @@ TEST_CASE("lr_find: stopped, or ended by an exception, it has changed nothing") 
   };
   CHECK_THROWS_WITH_AS(searched.lr_find(throwing), "enough", Error);
   CHECK(same_bits(searched.model().state(), before));
+  CHECK(same_bits(velocities->now(), velocity));
+
+  // Counters and random streams too: dropout and the order of the pictures go on where they were.
+  const auto rows = plain.fit(0.05, 2), again = searched.fit(0.05, 2);
+  CHECK(same_bits(searched.model().state(), plain.model().state()));
+  CHECK_FALSE(same_bits(searched.model().state(), before));
+  REQUIRE(again.size() == rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    CHECK(again[i].epoch == rows[i].epoch);
+    CHECK(again[i].train_loss == rows[i].train_loss);
+  }
+}
+
+TEST_CASE("lr_find: stopped while features are computed, it leaves no half of them to the training after it") {
+  Learner plain = learner(true), searched = learner(true);
+  const auto stop = std::make_shared<StopAfter>(StopAfter::When::features, 2);  // the training pictures' are there
+  CHECK(searched.add(stop).lr_find(kShort).interrupted);
+  Learner::stop_requested() = false;
+  const auto rows = plain.fit(0.05, 2), again = searched.fit(0.05, 2);
+  CHECK(same_bits(searched.model().state(), plain.model().state()));
+  REQUIRE(again.size() == 2);
+  CHECK(again.back().valid_loss == rows.back().valid_loss);
+}
+
+TEST_CASE("lr_find: of a model that is frozen up to a layer, what is frozen stays in the search") {
+  LearnerOptions settings = options(false);
+  const auto curve = [&settings] {
+    Learner learn(small_model(3), std::make_shared<Stripes>(24, 1), std::make_shared<Stripes>(8, 2), settings);
+    const StateDict before = learn.model().state();
+    const LrFindResult result = learn.lr_find({.sweep = {.lowest = 0.1, .highest = 0.5, .steps = 10}});
+    CHECK(same_bits(learn.model().state(), before));
+    return result.points;
+  };
+  const auto whole = curve();
+  settings.freeze_to = "head";
+  const auto head = curve();
+  settings.freeze_to.clear();
+  settings.fixed_batch_norm = true;
+  const auto fixed = curve();
+  REQUIRE(head.size() > 2);
+  REQUIRE(whole.size() > 2);
+  REQUIRE(fixed.size() > 2);
+  CHECK(head[2].loss != whole[2].loss);
+  CHECK(fixed[2].loss != whole[2].loss);
 }
 
 namespace {

@@ -51,6 +51,25 @@ TEST_CASE("a wrong command line exits 2") {
   CHECK_FALSE(fs::exists(folder / "run"));
 }
 
+TEST_CASE("a layer that there is not is found before anything is trained, in the last stage too") {
+  const TemporaryFolder folder;
+  const auto run = folder / "run";
+  const auto refused = [&](const std::vector<std::string>& options, const std::vector<std::string>& words) {
+    const auto result = dogs_vs_cats(train(drawn_sample(), run, options));
+    check_refused(result, 2, words);
+    CHECK(result.out.find("epoch") == std::string::npos);
+    CHECK_FALSE(fs::exists(run / "checkpoint.safetensors"));
+    CHECK_FALSE(fs::exists(run / "model.safetensors"));
+  };
+  refused({"--stages", "head:2@1e-2; conv9:1@1e-2"}, {"--stages", "no layer 'conv9'", "conv2, fc1, fc2"});
+  refused({"--stages", "head:1@1e-2; conv1:1@1e-2"}, {"--stages", "nothing of lenet comes before 'conv1'", "conv2"});
+  refused({"--freeze-to", "layer9"}, {"--freeze-to", "no layer 'layer9'", "conv2, fc1, fc2"});
+  refused({"--freeze-to", "fc1", "--freeze"}, {"--freeze", "give one"});
+  check_refused(dogs_vs_cats({"lr-find", drawn_sample().string(), "--out", run.string(), "--arch", "lenet", "--device",
+                              "cpu", "--freeze-to", "layer9"}),
+                2, {"--freeze-to", "no layer 'layer9'"});
+}
+
 TEST_CASE("--version and --help exit 0") {
   const auto version = dogs_vs_cats({"--version"});
   CHECK(version.status == 0);

@@ -57,6 +57,46 @@ TEST_CASE("lr-find: proposals, a table and pictures, and a RUN's model as it was
   CHECK(files.size() == (weft::can_draw() ? 6 : 2));
 }
 
+TEST_CASE("lr-find: of a model that is frozen up to a layer, and with batch norm's statistics fixed") {
+  const TemporaryFolder folder;
+  const auto searched = [&](const char* name, const std::vector<std::string>& options) {
+    const fs::path run = folder / name;
+    std::vector<std::string> arguments = {"lr-find",  drawn_sample().string(),
+                                          "--out",    run.string(),
+                                          "--arch",   "resnet18",
+                                          "--device", "cpu",
+                                          "--size",   "32",
+                                          "--batch",  "8",
+                                          "--steps",  "10",
+                                          "--lowest", "1e-2"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    const auto result = dogs_vs_cats(arguments);
+    REQUIRE_MESSAGE(result.status == 0, result.err);
+    CHECK(result.out.find("weights are as they were") != std::string::npos);
+    return read_all(run / "lr_find.csv");
+  };
+  const std::string whole = searched("whole", {}), part = searched("part", {"--freeze-to", "layer4"}),
+                    fixed = searched("fixed", {"--fixed-batch-norm"});
+  CHECK(part != whole);
+  CHECK(fixed != whole);
+  CHECK(part != fixed);
+}
+
+TEST_CASE("lr-find: what a stopped training left in RUN is let alone") {
+  const TemporaryFolder folder;
+  const fs::path run = folder / "run";
+  for (const char* name : {"features-train.f32", "features-train.safetensors", "checkpoint.safetensors"})
+    write_all(run / name, std::string("its ") + name);
+  const auto before = contents(run);
+  const auto result =
+      dogs_vs_cats({"lr-find", drawn_sample().string(), "--out", run.string(), "--arch", "squeezenet1_1", "--freeze",
+                    "--device", "cpu", "--size", "32", "--batch", "8", "--steps", "10"});
+  REQUIRE_MESSAGE(result.status == 0, result.err);
+  const auto after = contents(run);
+  for (const auto& [name, bytes] : before) CHECK(after.at(name) == bytes);
+  CHECK(after.size() == before.size() + (weft::can_draw() ? 5 : 1));
+}
+
 TEST_CASE("lr-find: Ctrl-C in the middle writes nothing and says so in a line") {
   const TemporaryFolder folder;
   const fs::path run = folder / "run";

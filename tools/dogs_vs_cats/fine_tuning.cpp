@@ -2,14 +2,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <sstream>
 
 #include "nn/callbacks/accumulate.h"
+#include "nn/callbacks/best.h"
 #include "nn/callbacks/clip.h"
 #include "nn/callbacks/early_stop.h"
 #include "nn/callbacks/ema.h"
+#include "nn/callbacks/monitor.h"
+#include "nn/groups.h"
 #include "optim/schedule.h"
 #include "tools/dogs_vs_cats/commands.h"
 
@@ -145,9 +149,6 @@ std::vector<Stage> parse_stages(const std::string& text) {
 }
 
 void FineTuning::add_options(KeptOptions& options) {
-  options.add("freeze-to", freeze_to_, "Train from this layer on (layer4), and leave what comes before as it is");
-  options.add("fixed-batch-norm", fixed_batch_norm_,
-              "Batch norm works by its running statistics, which stay; its scale and shift are trained");
   options.add("epochs", epochs_, "Passes over the training pictures")->check(CLI::Range(1, kMostEpochs));
   options.add("lr", rates_,
               "Learning rate, the largest of the schedule; two for trunk and head; three for the trunk's halves (a "
@@ -163,8 +164,10 @@ void FineTuning::add_options(KeptOptions& options) {
   options
       .add("ema", average_, "Leave the exponential average of the weights, of this decay (0.99); 0: the last weights")
       ->check(CLI::Range(0.0, 0.999999));
-  options.add("best", best_,
-              "Leave the weights of the best epoch by valid_loss, accuracy or macro_f1, not of the last one");
+  options.add(
+      "best", best_,
+      "Leave the weights of the best epoch of all stages by valid_loss, accuracy or macro_f1, not of the last one; "
+      "each stage begins with the best so far");
   options
       .add("early-stop", early_stop_,
            "End a stage after so many epochs that were not better (by --best, else by "
@@ -172,40 +175,45 @@ void FineTuning::add_options(KeptOptions& options) {
       ->check(CLI::Range(0, kMostEpochs));
 }
 
-void FineTuning::check(bool freeze) const {
-  if (freeze && !freeze_to_.empty()) throw UsageError("--freeze trains the head alone, --freeze-to more: give one");
-  if (!stages_.empty() && (freeze || !freeze_to_.empty()))
+void FineTuning::check(const TrainingOptions& training) const {
+  if (!stages_.empty() && (training.freeze || !training.freeze_to.empty()))
     throw UsageError("--stages says what is trained: leave --freeze and --freeze-to out");
   if (!best_.empty()) Monitor{best_};
-  stages(freeze);
+  stages(training);
 }
 
-std::vector<Stage> FineTuning::stages(bool freeze) const {
+void FineTuning::check(const TrainingOptions& training, const Model& model) const {
+  for (const Stage& stage : stages(training))
+    check_layers(stages_.empty() ? "--lr" : "--stages", [&] {
+      if (stage.trains == Stage::Trains::from_layer) layers_before(model, stage.layer);
+      group_starts(model, static_cast<int>(stage.rates.size()));
+    });
+}
+
+std::vector<Stage> FineTuning::stages(const TrainingOptions& training) const {
   if (!stages_.empty()) return parse_stages(stages_);
   Stage stage;
-  stage.trains = freeze ? Stage::Trains::head : freeze_to_.empty() ? Stage::Trains::all : Stage::Trains::from_layer;
-  stage.layer = freeze_to_;
+  stage.trains = training.freeze              ? Stage::Trains::head
+                 : training.freeze_to.empty() ? Stage::Trains::all
+                                              : Stage::Trains::from_layer;
+  stage.layer = training.freeze_to;
   stage.rates = parse_rates(rates_);
   stage.epochs = epochs_;
   return {stage};
 }
 
-void FineTuning::set(LearnerOptions& options) const {
-  options.fixed_batch_norm = fixed_batch_norm_;
-}
-
-void FineTuning::add_callbacks(Learner& learner) {
+void FineTuning::add_callbacks(Learner& learner) const {
   if (accumulate_ > 1) learner.add(std::make_shared<AccumulateGradients>(accumulate_));
   if (clip_ > 0) learner.add(std::make_shared<ClipGradients>(clip_));
   if (average_ > 0) learner.add(std::make_shared<AverageWeights>(average_));
-  if (!best_.empty()) learner.add(keeps_best_ = std::make_shared<KeepBest>(best_));
+  if (!best_.empty()) learner.add(std::make_shared<KeepBest>(best_, KeepBest::Over::run));
   if (early_stop_ > 0) learner.add(std::make_shared<EarlyStop>(early_stop_, best_.empty() ? "valid_loss" : best_));
 }
 
-std::optional<EpochResult> FineTuning::fit(Learner& learner, bool freeze,
+std::optional<EpochResult> FineTuning::fit(Learner& learner, const TrainingOptions& training,
                                            const std::function<void(std::size_t, std::size_t)>& begins) const {
   std::vector<EpochResult> rows;
-  const std::vector<Stage> all = stages(freeze);
+  const std::vector<Stage> all = stages(training);
   for (const Stage& stage : all) {
     begins(static_cast<std::size_t>(&stage - all.data()), all.size());
     switch (stage.trains) {
@@ -219,13 +227,16 @@ std::optional<EpochResult> FineTuning::fit(Learner& learner, bool freeze,
         learner.freeze_to(stage.layer);
         break;
     }
-    rows = learner.fit(stage.rates, stage.epochs, stage.options);
+    const std::vector<EpochResult> more = learner.fit(stage.rates, stage.epochs, stage.options);
+    rows.insert(rows.end(), more.begin(), more.end());
     if (learner.interrupted()) break;
   }
-  if (keeps_best_)
-    for (const EpochResult& row : rows)
-      if (row.epoch == keeps_best_->epoch()) return row;
-  return rows.empty() ? std::nullopt : std::optional(rows.back());
+  if (rows.empty()) return std::nullopt;
+  if (best_.empty()) return rows.back();
+  const Monitor monitor(best_);
+  return *std::min_element(rows.begin(), rows.end(), [&](const EpochResult& a, const EpochResult& b) {
+    return monitor.better(monitor.value(a), monitor.value(b));
+  });
 }
 
 }  // namespace weft::cli

@@ -4,14 +4,13 @@
 
 #include <cstddef>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "nn/callbacks/best.h"
 #include "nn/learner.h"
 #include "tools/dogs_vs_cats/kept_options.h"
+#include "tools/dogs_vs_cats/training_options.h"
 
 namespace weft::cli {
 
@@ -34,25 +33,24 @@ std::vector<Stage> parse_stages(const std::string& text);
 class FineTuning {
  public:
   void add_options(KeptOptions& options);
-  /// Throws UsageError for options that do not go together. `freeze`: --freeze was given.
-  void check(bool freeze) const;
-  void set(LearnerOptions& options) const;
+  /// Throws UsageError for options that do not go together.
+  void check(const TrainingOptions& training) const;
+  /// Throws UsageError where a stage, be it the last, trains from a layer or in parts that the model has not.
+  void check(const TrainingOptions& training, const Model& model) const;
   /// Adds the callbacks that were asked for. Before any that watch.
-  void add_callbacks(Learner& learner);
+  void add_callbacks(Learner& learner) const;
   /// Trains, stage by stage, of each of which `begins(number, count)` hears first; the row of the model that is left,
   /// where there is one.
-  std::optional<EpochResult> fit(Learner& learner, bool freeze,
+  std::optional<EpochResult> fit(Learner& learner, const TrainingOptions& training,
                                  const std::function<void(std::size_t, std::size_t)>& begins) const;
 
   /// What is trained, in order: one stage where --stages does not say.
-  std::vector<Stage> stages(bool freeze) const;
+  std::vector<Stage> stages(const TrainingOptions& training) const;
 
  private:
-  bool fixed_batch_norm_ = false;
-  std::string rates_ = "0.01", stages_, freeze_to_, best_;
+  std::string rates_ = "0.01", stages_, best_;
   int epochs_ = 3, accumulate_ = 1, early_stop_ = 0;
   double clip_ = 0, average_ = 0;
-  std::shared_ptr<KeepBest> keeps_best_;
 };
 
 }  // namespace weft::cli

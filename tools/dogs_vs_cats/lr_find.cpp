@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
+#include <utility>
 
 #include "core/chart.h"
 #include "tools/dogs_vs_cats/commands.h"
@@ -14,11 +16,26 @@
 namespace weft::cli {
 namespace {
 
+namespace fs = std::filesystem;
+
 struct LrFindVerb {
   explicit LrFindVerb(CLI::App* verb) : kept(verb) {}
   KeptOptions kept;
   TrainingOptions options;
   LrSweep sweep;
+};
+
+/// Where frozen features go that are too large for memory, and no longer than the search takes: those that a stopped
+/// training left in RUN are let alone.
+struct Scratch {
+  explicit Scratch(fs::path folder) : path(std::move(folder)) {}
+  ~Scratch() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  const fs::path path;
 };
 
 void run(LrFindVerb& o) {
@@ -28,7 +45,8 @@ void run(LrFindVerb& o) {
   const LabelledData data = open_data(o.options);
   Model model = make_model(o.options, data);
   LearnerOptions options = learner_options(o.options, data);
-  options.run = o.options.out;
+  const Scratch scratch(fs::path(o.options.out) / "lr-find.tmp");
+  options.run = scratch.path;
 
   stop_on_signals();
   Learner learner(std::move(model), data, options);

@@ -152,7 +152,7 @@ std::string in_words(const ReportData& data) {
   text += recipe.training.weights.empty() ? "It started from random numbers. "
                                           : fmt::format("It started from {}. ", recipe.training.weights);
   if (recipe.given.contains("lr")) {
-    const std::vector<Stage> stages = recipe.fine_tuning.stages(recipe.training.freeze);
+    const std::vector<Stage> stages = recipe.fine_tuning.stages(recipe.training);
     text += stages.size() == 1 && recipe.unusual("stages").empty() ? one_stage(stages.front(), recipe, data)
                                                                    : several_stages(stages, recipe, data);
     text += besides(recipe, stages);

@@ -98,7 +98,7 @@ void TrainCommand::take_from_run() {
 /// Trains; where that fails, the page says what the terminal does.
 std::optional<EpochResult> TrainCommand::fit(Learner& learner, Progress& progress, Watch* watch) {
   try {
-    return fine_tuning_.fit(learner, options_.freeze,
+    return fine_tuning_.fit(learner, options_,
                             [&](std::size_t number, std::size_t count) { progress.stage(number, count); });
   } catch (const std::exception& error) {
     if (watch != nullptr) watch->ended(Watch::End::failed, error.what());
@@ -110,7 +110,7 @@ void TrainCommand::run() {
   if (resume_) take_from_run();
   check(options_, "train");
   check(policy_);
-  fine_tuning_.check(options_.freeze);
+  fine_tuning_.check(options_);
   const auto step_log = std::make_shared<StepLog>();
   // Before anything is written: a port that cannot be had is known at once.
   const auto watch = watch_port_ ? std::make_shared<Watch>(*watch_port_, step_log) : nullptr;
@@ -122,6 +122,7 @@ void TrainCommand::run() {
 
   const LabelledData data = open_data(options_);
   Model model = make_model(options_, data);
+  fine_tuning_.check(options_, model);
 
   LearnerOptions learner_options = cli::learner_options(options_, data);
   learner_options.policy = policy_.policy;
@@ -129,7 +130,6 @@ void TrainCommand::run() {
   learner_options.checkpoint_seconds = checkpoint_seconds_;
   learner_options.checkpoint_steps = checkpoint_steps_;
   learner_options.feature_cache = cache_folder(feature_cache_);
-  fine_tuning_.set(learner_options);
   learner_options.plan = plan_;
   learner_options.run = options_.out;
   learner_options.resume = resume_;
@@ -137,10 +137,12 @@ void TrainCommand::run() {
   learner_options.options = kept_.texts();
   learner_options.options["DATA"] = fs::absolute(options_.data).lexically_normal().string();
 
-  if (!options_.freeze && data.train()->augmented())
-    write_augmented_sheet(
-        fs::path(options_.out) / "augmented.png", data,
-        {.seed = options_.seed, .count = std::min(options_.batch, 16), .mixup = options_.augment.mixup});
+  if (!options_.freeze && (data.train()->augmented() || options_.augment.mixup > 0))
+    write_augmented_sheet(fs::path(options_.out) / "augmented.png", data,
+                          {.seed = options_.seed,
+                           .count = std::min(options_.batch, 16),
+                           .batch = options_.batch,
+                           .mixup = options_.augment.mixup});
 
   stop_on_signals();
   const auto progress = std::make_shared<Progress>();
@@ -151,7 +153,7 @@ void TrainCommand::run() {
   learner.add(progress).add(step_log);
   if (watch) {
     watch->describe(fmt::format("{}: {}", options_.arch, fmt::join(data.classes(), ", ")), options_.out,
-                    fine_tuning_.stages(options_.freeze).size());
+                    fine_tuning_.stages(options_).size());
     learner.add(watch);
   }
   const std::optional<EpochResult> row = fit(learner, *progress, watch.get());

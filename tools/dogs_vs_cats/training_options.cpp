@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include "core/passes.h"
+#include "nn/groups.h"
 #include "tools/dogs_vs_cats/commands.h"
 
 namespace weft::cli {
@@ -23,6 +24,9 @@ void add_training_options(KeptOptions& kept, TrainingOptions& o) {
   kept.add("arch", o.arch, "Architecture");
   kept.add("weights", o.weights, "Pretrained weights: safetensors, or torchvision's .pth");
   kept.add("freeze", o.freeze, "Train the head alone, on features computed once");
+  kept.add("freeze-to", o.freeze_to, "Train from this layer on (layer4), and leave what comes before as it is");
+  kept.add("fixed-batch-norm", o.fixed_batch_norm,
+           "Batch norm works by its running statistics, which stay; its scale and shift are trained");
   kept.add("size", o.size, "Side of the pictures that the network sees")->check(CLI::Range(1, 4096));
   kept.add("batch", o.batch, "Pictures in a step")->check(CLI::Range(1, 65536));
   kept.add("momentum", o.momentum, "Of SGD")->check(CLI::Range(0.0, 1.0));
@@ -48,6 +52,8 @@ void check(const TrainingOptions& options, const std::string& verb) {
   require_choice("--arch", options.arch, model_names());
   require_choice("--math", options.math, {"fast", "strict"});
   require_choice("--augment", options.augment.augmentation.set, Augmentation::names());
+  if (options.freeze && !options.freeze_to.empty())
+    throw UsageError("--freeze trains the head alone, --freeze-to more: give one");
 }
 
 LabelledData open_data(const TrainingOptions& options) {
@@ -66,10 +72,19 @@ Model make_model(const TrainingOptions& options, const LabelledData& data) {
   const auto shape = data.shape();
   Model model = weft::make_model(options.arch, data.classes(), shape.channels, options.seed);
   model.set_size(shape.height, shape.width);
+  if (!options.freeze_to.empty()) check_layers("--freeze-to", [&] { layers_before(model, options.freeze_to); });
   if (!options.weights.empty()) model.load(options.weights);
   for (const std::string& note : model.notes()) fmt::print("{}: {}\n", options.weights, note);
   fmt::print("{}\n", layer_table(model.graph({.batch = 1, .height = shape.height, .width = shape.width})));
   return model;
+}
+
+void check_layers(const std::string& option, const std::function<void()>& check) {
+  try {
+    check();
+  } catch (const Error& error) {
+    throw UsageError(fmt::format("{}: {}", option, error.what()));
+  }
 }
 
 LearnerOptions learner_options(const TrainingOptions& options) {
@@ -80,6 +95,8 @@ LearnerOptions learner_options(const TrainingOptions& options) {
   result.batch = options.batch;
   result.seed = options.seed;
   result.freeze = options.freeze;
+  result.freeze_to = options.freeze_to;
+  result.fixed_batch_norm = options.fixed_batch_norm;
   result.momentum = options.momentum;
   result.weight_decay = options.weight_decay;
   result.math = options.math == "strict" ? Math::strict : Math::fast;
