@@ -208,6 +208,7 @@ std::string script_of(const Chart& chart) {
   // 1e-07, not 0.0000001: a logarithmic axis has few digits to say and many zeros.
   if (chart.log_x) script += "set logscale x\nset format x '%g'\n";
   if (chart.log_y) script += "set logscale y\nset format y '%g'\n";
+  if (chart.y_max) script += fmt::format("set yrange [*:{:.9g}]\n", *chart.y_max);
   if (counts(chart)) script += "set xtics 1\n";
   std::string plot;
   for (std::size_t i = 0; i < chart.series.size(); ++i) {

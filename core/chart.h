@@ -3,6 +3,7 @@
 // lowest floor that has files and processes, so that nn/ (learning-rate curves), tools/ and bench/ can all use it.
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,9 @@ struct Chart {
   std::string title, x_label, y_label;  ///< labels with their unit: "learning rate", "GB/s"
   std::vector<Series> series;
   bool log_x = false, log_y = false;
+  /// Where the vertical axis ends, so that a few values far above do not press the others flat: what lies above is cut
+  /// off there. None: above the largest value.
+  std::optional<double> y_max = std::nullopt;
   /// In an SVG each point says its values where the mouse is over it, through the page's function
   /// gnuplot_svg.showHypertext(event, text) and its counterpart hideHypertext().
   bool hover = false;

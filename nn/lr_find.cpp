@@ -73,6 +73,26 @@ double loss_at(const std::vector<LrPoint>& points, double lr) {
   return at == points.end() ? points.back().smooth : at->smooth;
 }
 
+/// Where the chart ends: half as far again as the smoothed loss falls to its lowest, or half of that where it hardly
+/// falls. Behind it the loss soars to any height (a point is four times the lowest before the sweep ends, and may be a
+/// hundred), and an axis up to there would leave the fall, which one looks for, a flat line.
+double top_of(const std::vector<LrPoint>& points) {
+  constexpr double kHeadroom = 1.5;
+  const auto by_loss = [](const LrPoint& a, const LrPoint& b) { return a.smooth < b.smooth; };
+  const auto low = std::min_element(points.begin(), points.end(), by_loss);
+  const auto high = std::max_element(points.begin(), std::next(low), by_loss);
+  return std::max(low->smooth + kHeadroom * (high->smooth - low->smooth), kHeadroom * low->smooth);
+}
+
+/// Whether the rates were tried by equal differences: then the middle one is the mean of the outer ones, and not, as
+/// with equal factors, their geometric mean.
+bool by_differences(const std::vector<LrPoint>& points) {
+  if (points.size() < 3) return false;
+  const std::size_t last = (points.size() - 1) / 2 * 2;  // an even number, so that there is a middle
+  const double first = points[0].lr, middle = points[last / 2].lr, end = points[last].lr;
+  return std::abs(middle - (first + end) / 2) < std::abs(middle - std::sqrt(first * end));
+}
+
 }  // namespace
 
 LrFindResult Fit::sweep(const LrFindOptions& options) {
@@ -135,13 +155,14 @@ Chart lr_find_chart(const std::vector<LrPoint>& points) {
               .log_x = true};
   chart.series = {{.name = "of the batch", .points = {}, .mark = Mark::points}, {.name = "smoothed", .points = {}}};
   if (points.empty()) return chart;
-  // Single batches soar before the smoothed loss does, and would press it flat: those are in the table alone.
-  constexpr double kHeadroom = 1.5;
-  const auto [low, high] = std::minmax_element(points.begin(), points.end(),
-                                               [](const LrPoint& a, const LrPoint& b) { return a.smooth < b.smooth; });
+  const double top = top_of(points);
+  chart.log_x = !by_differences(points);
+  chart.y_max = top;
+  double low = top;
   for (const LrPoint& p : points) {
-    if (p.loss <= kHeadroom * high->smooth) chart.series[0].points.emplace_back(p.lr, p.loss);
+    chart.series[0].points.emplace_back(p.lr, p.loss);
     chart.series[1].points.emplace_back(p.lr, p.smooth);
+    low = std::min(low, p.smooth);
   }
   const LrSuggestions suggestions = suggest(points);
   const std::vector<NamedRate> rates = listed(suggestions);
@@ -149,7 +170,7 @@ Chart lr_find_chart(const std::vector<LrPoint>& points) {
     const double lr = rates[i].lr;
     Series series{.name = fmt::format("{}: {:.2g}", rates[i].name, lr), .points = {}};
     if (i == 0 && suggestions.proposed) {  // it comes first
-      series.points = {{lr, low->smooth}, {lr, high->smooth}};
+      series.points = {{lr, low}, {lr, top}};
     } else {
       series.points = {{lr, loss_at(points, lr)}};
       series.mark = Mark::points;
@@ -173,7 +194,7 @@ std::vector<std::filesystem::path> save_lr_find(const std::filesystem::path& run
 
   Chart rate{
       .title = "Learning rate by mini-batch", .x_label = "mini-batch", .y_label = "learning rate", .series = {{}}};
-  rate.log_y = true;
+  rate.log_y = !by_differences(result.points);
   for (std::size_t i = 0; i < result.points.size(); ++i)
     rate.series[0].points.emplace_back(static_cast<double>(i), result.points[i].lr);
   for (const auto& [chart, stem] :

@@ -24,7 +24,9 @@ struct LrFindResult {
 };
 
 /// Loss by rate, smoothed and of each batch, with the suggestions of these points: the proposal as a line across the
-/// chart, the others as points of the curve.
+/// chart, the others as points of the curve. The rates' axis is logarithmic unless they were tried by equal
+/// differences. The losses' axis ends a little above where the smoothed loss falls from: where it soars, it leaves the
+/// chart.
 Chart lr_find_chart(const std::vector<LrPoint>& points);
 
 /// Writes RUN/lr_find.csv (step,lr,loss,smoothed_loss) and, where gnuplot is, lr_find.png and .svg (loss by rate, the

@@ -6,6 +6,9 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <numeric>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/error.h"
@@ -187,6 +190,78 @@ TEST_CASE("exciting patches: the brightest dots of a channel, and where they are
       CHECK(patch.activation == static_cast<float>(patch.item + 1));
       CHECK(patch.box == Box{Dots::column(patch.item), Dots::row(patch.item), 1, 1});
     }
+  }
+}
+
+TEST_CASE("exciting patches: each convolution's layer, or the last of each size") {
+  const std::vector<float> same = {1, 0, 0, 1}, four = {1, 0, 1, 0, 1, 0, 1, 0, 0, 1, 0, 1, 0, 1, 0, 1};
+  // The second convolution's ReLU follows an add; the third has none, and its places are 4 x 4.
+  const auto conv = [](std::int64_t side) {
+    return make<Conv2d>(2, side, Conv2d::Options{.stride = {side, side}, .bias = false});
+  };
+  Model model("three",
+              sequential({{"conv1", conv(1)},
+                          {"relu1", make<ReLU>()},
+                          {"block", make<Residual>(sequential({{"conv2", conv(1)}}), nullptr, true)},
+                          {"conv3", conv(2)},
+                          {"gap", make<GlobalAveragePool>()},
+                          {"fc", make<Linear>(2)}}),
+              {"red", "green"}, "fc", 3, 0, Dots::kSide);
+  model.set_state({{"conv1.weight", Tensor::from<float>({2, 1, 1, 3}, std::vector<float>{1, 0, 0, 0, 1, 0})},
+                   {"block.conv2.weight", Tensor::from<float>({2, 1, 1, 2}, same)},
+                   {"conv3.weight", Tensor::from<float>({2, 2, 2, 2}, four)},
+                   {"fc.weight", Tensor::from<float>({2, 2}, same)},
+                   {"fc.bias", Tensor::zeros({2})}});
+  const auto shown = [&](bool every_layer) {
+    std::vector<std::string> names;
+    for (const auto& layer :
+         exciting_patches(model, make_device("simt"), Dots(), {.batch = 4, .every_layer = every_layer}))
+      names.push_back(layer.layer + (layer.last_of_size ? " (last)" : ""));
+    return names;
+  };
+  CHECK(shown(true) == std::vector<std::string>{"relu1", "block.relu (last)", "conv3 (last)"});
+  CHECK(shown(false) == std::vector<std::string>{"block.relu (last)", "conv3 (last)"});
+}
+
+namespace {
+
+/// The dots as a class folder has them: one class behind the other, of these sizes.
+class InOrder : public Dots {
+ public:
+  explicit InOrder(std::vector<std::int64_t> sizes) : sizes_(std::move(sizes)) {}
+  std::int64_t size() const override { return std::accumulate(sizes_.begin(), sizes_.end(), std::int64_t{0}); }
+  int label(std::int64_t index) const override {
+    int label = 0;
+    while (index >= sizes_[static_cast<std::size_t>(label)]) index -= sizes_[static_cast<std::size_t>(label++)];
+    return label;
+  }
+  void load(std::int64_t index, Philox&, float* item) const override {
+    std::fill_n(item, shape().size(), 0.0f);
+    item[label(index)] = 1;
+  }
+
+ private:
+  std::vector<std::int64_t> sizes_;
+};
+
+}  // namespace
+
+TEST_CASE("exciting patches: the pictures looked at are spread over the classes, and over each of them") {
+  using Items = std::vector<std::int64_t>;
+  const InOrder data({10, 3, 100});
+  CHECK(spread_over_classes(data, 12) == Items{0, 2, 4, 6, 8, 10, 11, 12, 13, 38, 63, 88});
+  CHECK(spread_over_classes(data, 2) == Items{0, 10});
+  CHECK(spread_over_classes(data, 0).empty());
+  CHECK(spread_over_classes(data, 500).size() == 113);
+  // Of 40 pictures that are red first and green then, four show both channels what they are for.
+  const auto layers = exciting_patches(colors(make<Linear>(2)), make_device("simt"), InOrder({20, 20}),
+                                       {.patches = 9, .pictures = 4, .batch = 3});
+  REQUIRE(layers.size() == 1);
+  REQUIRE(layers[0].chosen.size() == 2);
+  for (const ChannelPatches& channel : layers[0].chosen) {
+    Items items;
+    for (const ExcitingPatch& patch : channel.patches) items.push_back(patch.item);
+    CHECK(items == (channel.channel == 0 ? Items{0, 10} : Items{20, 30}));
   }
 }
 

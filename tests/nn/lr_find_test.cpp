@@ -205,6 +205,60 @@ TEST_CASE("lr_find: the proposal crosses its chart as a line, the other suggesti
 
 namespace {
 
+/// A loss that falls from 2.3 to 1.1 and then blows up: its last smoothed values are 14 and 80.
+std::vector<LrPoint> blown_up(const LrSweep& sweep) {
+  std::vector<LrPoint> points;
+  for (int i = 0; i < 43; ++i) {
+    const double smooth = i < 41 ? 2.3 - 0.03 * i : i == 41 ? 14 : 80;
+    points.push_back({.lr = lr_at(sweep, i), .loss = smooth, .smooth = smooth});
+  }
+  return points;
+}
+
+}  // namespace
+
+TEST_CASE("lr_find: a loss that blows up leaves its chart, where the fall before has most of the height") {
+  const std::vector<LrPoint> points = blown_up({.steps = 60});
+  const Chart chart = lr_find_chart(points);
+  REQUIRE(chart.y_max.has_value());
+  CHECK(*chart.y_max == doctest::Approx(1.1 + 1.5 * 1.2));
+  CHECK(script_of(chart).find("set yrange [*:2.9]") != std::string::npos);
+  for (const Series& series : chart.series)
+    if (series.name.starts_with("proposed")) CHECK(series.points[1].second == *chart.y_max);
+  // One that never falls is not left a chart without height.
+  std::vector<LrPoint> rising = points;
+  for (std::size_t i = 0; i < rising.size(); ++i) rising[i].smooth = 2 + 0.1 * static_cast<double>(i * i);
+  CHECK(*lr_find_chart(rising).y_max == doctest::Approx(3));
+  if (!can_draw()) return;
+  // In the picture: the vertical axis has a tick below the top, and none near what the loss blew up to.
+  const std::string svg = svg_of(chart);
+  CHECK(svg.find("> 2.8<") != std::string::npos);
+  CHECK(svg.find("> 14<") == std::string::npos);
+  CHECK(svg.find("> 80<") == std::string::npos);
+}
+
+TEST_CASE("lr_find: rates tried by equal differences stand on a linear axis, also where the loss ran away early") {
+  for (const std::size_t kept : {3, 4, 20, 43}) {
+    CAPTURE(kept);
+    for (const bool linear : {false, true}) {
+      std::vector<LrPoint> points = blown_up({.lowest = 1e-4, .highest = 1, .steps = 60, .linear = linear});
+      points.resize(kept);
+      CHECK(lr_find_chart(points).log_x == !linear);
+    }
+  }
+  const test::TemporaryFolder folder;
+  if (!can_draw()) return;
+  for (const bool linear : {false, true}) {
+    LrFindResult result;
+    result.points = blown_up({.lowest = 1e-4, .highest = 1, .steps = 60, .linear = linear});
+    save_lr_find(folder.path(), result);
+    for (const char* name : {"lr_find.svg", "lr_find_rate.svg"})
+      CHECK((read_file(folder / name).find(">0.001<") != std::string::npos) == !linear);
+  }
+}
+
+namespace {
+
 namespace fs = std::filesystem;
 
 /// A folder of links to the first `train` and `valid` photos of each class.

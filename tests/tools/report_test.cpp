@@ -1,6 +1,7 @@
 // report.html: that it shows what predict says, and stands alone. (In a browser: report_browser_test.cpp.)
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -24,16 +25,30 @@ using namespace weft::tests;
 
 namespace {
 
-/// Paths of the figures in one group of the page, in order.
-std::vector<std::string> shown(const std::string& page, const std::string& of_class, const std::string& group) {
+/// A figure of the page: the file, and what stands above it.
+struct Figure {
+  std::string path, said, probability;
+};
+
+/// Those of one group of the page, in order.
+std::vector<Figure> figures(const std::string& page, const std::string& of_class, const std::string& group) {
   const std::string open = "data-class=\"" + of_class + "\" data-group=\"" + group + "\">";
   const std::size_t start = page.find(open);
   REQUIRE(start != std::string::npos);
   const std::string part = page.substr(start, page.find("<h3>", start) - start);
-  std::vector<std::string> paths;
-  const std::regex figure("data-path=\"([^\"]*)\"");
+  std::vector<Figure> found;
+  const std::regex figure("<figure data-path=\"([^\"]*)\"><figcaption><b>(\\S+) ([0-9.]+)</b>");
   for (auto match = std::sregex_iterator(part.begin(), part.end(), figure); match != std::sregex_iterator(); ++match)
-    paths.push_back((*match)[1]);
+    found.push_back({(*match)[1], (*match)[2], (*match)[3]});
+  std::size_t all = 0;
+  for (std::size_t at = part.find("<figure "); at != std::string::npos; at = part.find("<figure ", at + 1)) ++all;
+  CHECK(found.size() == all);
+  return found;
+}
+
+std::vector<std::string> shown(const std::string& page, const std::string& of_class, const std::string& group) {
+  std::vector<std::string> paths;
+  for (const Figure& figure : figures(page, of_class, group)) paths.push_back(figure.path);
   return paths;
 }
 
@@ -87,6 +102,47 @@ TEST_CASE("report: the pictures shown as most incorrect are those that predict r
   }
 }
 
+TEST_CASE("report: above each picture stands what predict says of that very file, in the order of its probability") {
+  for (const char* of_class : {"cats", "dogs"}) {
+    for (const char* group : {"most correct", "most incorrect", "most uncertain"}) {
+      const std::vector<Figure> all = figures(reported().page, of_class, group);
+      if (all.empty()) continue;
+      std::vector<std::string> arguments = {"predict", reported().run.string()};
+      for (const Figure& figure : all) arguments.push_back(figure.path);
+      arguments.insert(arguments.end(), {"--device", "cpu", "--json"});
+      const auto predicted = dogs_vs_cats(arguments);
+      REQUIRE_MESSAGE(predicted.status == 0, predicted.err);
+      std::map<std::string, nlohmann::json> by_path;
+      std::istringstream text(predicted.out);
+      for (std::string line; std::getline(text, line);) {
+        auto json = nlohmann::json::parse(line);
+        by_path[json["path"].get<std::string>()] = json;
+      }
+      double before = 1;
+      for (const Figure& figure : all) {
+        CAPTURE(of_class);
+        CAPTURE(group);
+        CAPTURE(figure.path);
+        REQUIRE(by_path.contains(figure.path));
+        const auto& json = by_path[figure.path];
+        CHECK(figure.said == json["class"]);
+        const double probability = json["probability"];
+        CHECK(figure.probability == fmt::format("{:.4f}", probability));
+        CHECK(fs::path(figure.path).parent_path().filename() == of_class);
+        if (std::string(group) != "most uncertain") {
+          CHECK((figure.said == of_class) == (std::string(group) == "most correct"));
+          CHECK(probability <= before);
+          before = probability;
+        } else {
+          // Of two classes the distance between both is that of the likelier one from a half.
+          if (&figure != &all.front()) CHECK(probability >= before);
+          before = probability;
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("report: one file that needs nothing beside it, and every picture in it decodes") {
   const std::string& page = reported().page;
   for (const char* outside : {"http://", "https://", "src=\"/", "url("}) {
@@ -109,6 +165,37 @@ TEST_CASE("report: one file that needs nothing beside it, and every picture in i
   for (const char* part : {"A lenet learned to tell cats and dogs apart from 40 pictures", "most confused", "conv1",
                            "Grad-CAM", "<td>20</td>", "--arch lenet"})
     CHECK_MESSAGE(std::regex_search(page, std::regex(part, std::regex::icase)), part);
+}
+
+TEST_CASE("report: the most exciting patches of each convolution's layer, or of the last of each size") {
+  const auto layers = [](const std::string& page) {
+    std::vector<std::string> names;
+    const std::regex open("<details data-layer=\"([^\"]*)\"( open)?>");
+    for (auto match = std::sregex_iterator(page.begin(), page.end(), open); match != std::sregex_iterator(); ++match)
+      names.push_back((*match)[1].str() + (*match)[2].str());
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  CHECK(layers(reported().page) == Names{"relu1 open", "relu2 open"});
+  CHECK(reported().page.find("looked for in 10 of 10 validation pictures.") != std::string::npos);
+  const TemporaryFolder folder;
+  const std::string run = (folder / "run").string();
+  const auto trained = dogs_vs_cats({"train", drawn_sample().string(), "--out", run, "--arch", "resnet18", "--size",
+                                     "32", "--batch", "8", "--epochs", "1", "--device", "cpu"});
+  REQUIRE_MESSAGE(trained.status == 0, trained.err);
+  const auto with = [&](const std::string& which) {
+    const auto made = dogs_vs_cats({"report", run, "--device", "cpu", "--no-audit", "--layers", which});
+    REQUIRE_MESSAGE(made.status == 0, made.err);
+    return layers(read_all(folder / "run/report.html"));
+  };
+  // Its first convolution, and two in each of eight blocks: the shortcuts' end in the same ReLU as a block's second.
+  const Names all = with("all");
+  CHECK(all.size() == 17);
+  CHECK(std::ranges::count_if(all, [](const std::string& name) { return name.ends_with(" open"); }) == 5);
+  CHECK(all.back() == "layer4.1.relu open");
+  Names last;
+  std::ranges::copy_if(all, std::back_inserter(last), [](const std::string& name) { return name.ends_with(" open"); });
+  CHECK(with("sizes") == last);
 }
 
 TEST_CASE("report: what lr-find left in the folder is drawn, with the suggestions that it printed") {

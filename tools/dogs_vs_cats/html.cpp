@@ -40,6 +40,7 @@ figcaption { font-size: .85rem; }
 figcaption small { color: var(--soft); display: block; }
 .wide { overflow-x: auto; }
 .wide img { max-width: 100%; height: auto; image-rendering: auto; }
+summary { font-weight: 600; margin: 1rem 0 .25rem; padding: .25rem 0; cursor: pointer; }
 img.crisp { image-rendering: pixelated; width: min(100%, 34rem); height: auto; }
 table { border-collapse: collapse; font-size: .9rem; }
 th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }

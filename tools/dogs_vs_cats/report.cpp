@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <memory>
 
 #include "core/files.h"
@@ -25,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct ReportOptions {
-  std::string run, data, device = "auto";
+  std::string run, data, layers = "all", device = "auto";
   int threads = 0, loader_threads = 0;
   std::size_t pictures = 4;
   bool no_audit = false;
@@ -207,15 +208,19 @@ class Report {
       }
       break;
     }
-    for (const LayerPatches& layer : exciting_patches(model_, device_, *data_.valid()))
+    ExcitingPatchesOptions patches;
+    patches.every_layer = report_.every_layer = options_.layers == "all";
+    report_.patch_pictures = std::min(patches.pictures, data_.valid()->size());
+    for (const LayerPatches& layer : exciting_patches(model_, device_, *data_.valid(), patches))
       report_.patches.push_back(sheet(layer));
   }
 
-  ShownPatches sheet(const LayerPatches& layer) const {
+  ShownPatches sheet(const LayerPatches& layer) {
     constexpr int kTile = 64;
     std::size_t across = 0;
     for (const ChannelPatches& channel : layer.chosen) across = std::max(across, channel.patches.size());
     ShownPatches shown{.layer = layer.layer,
+                       .last_of_size = layer.last_of_size,
                        .height = layer.height,
                        .width = layer.width,
                        .channels = layer.channels,
@@ -227,7 +232,10 @@ class Report {
       shown.chosen.push_back(channel.channel);
       for (std::size_t column = 0; column < channel.patches.size(); ++column) {
         const ExcitingPatch& patch = channel.patches[column];
-        const Image whole = picture(patch.item);
+        // Layers share their pictures, of which each is decoded once.
+        const auto [found, is_new] = decoded_.try_emplace(patch.item);
+        if (is_new) found->second = picture(patch.item);
+        const Image& whole = found->second;
         paste(shown.sheet, resize(ImageView(whole).crop(patch.box), kTile, kTile),
               2 + static_cast<int>(column) * (kTile + 2), 2 + static_cast<int>(row) * (kTile + 2));
       }
@@ -239,6 +247,7 @@ class Report {
   LabelledData data_;
   Model model_;
   std::shared_ptr<Device> device_;
+  std::map<std::int64_t, Image> decoded_;  // validation pictures that hold a patch
   ReportData report_;
 };
 
@@ -260,6 +269,12 @@ void add_report(CLI::App& app) {
   verb->add_option("--data", options->data, "The data it was trained on, where that has moved");
   verb->add_option("--pictures", options->pictures, "Pictures shown of each kind and class")
       ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  verb->add_option(
+          "--layers", options->layers,
+          "Whose most exciting patches are shown: all (each convolution's) or sizes (of those whose activations "
+          "are of one size, the last: a smaller page of a deep network)")
+      ->check(CLI::IsMember({"all", "sizes"}))
       ->capture_default_str();
   verb->add_flag("--no-audit", options->no_audit, "Do not look through the files of the data set");
   verb->add_option("--device", options->device, "auto, cpu, cuda, cuda:N or simt")->capture_default_str();

@@ -185,15 +185,29 @@ std::string inside(const ReportData& data) {
         "height=\"{}\">\n",
         escaped(data.first_layer), html::png_uri(data.first_filters), data.first_filters.width,
         data.first_filters.height);
+  if (!data.patches.empty())
+    text += fmt::format(
+        "<h3>What excites its channels</h3>\n<p class=\"lead\">{} Rows are the channels that tell pictures apart most, "
+        "with what excites them most, looked for in {} of {} validation pictures{}.</p>\n",
+        data.every_layer
+            ? "Each convolution of the network, with the batch norm, the add of a block and the ReLU that follow it, "
+              "in "
+              "its order. Of those of the same size the last is open; tap another to open it."
+            : "Of the convolutions (with the batch norm, the add of a block and the ReLU that follow them) whose "
+              "activations are of the same size, the last; `report --layers all` shows each.",
+        data.patch_pictures, data.evaluation.predictions.size(),
+        data.patch_pictures < std::ssize(data.evaluation.predictions) ? ", spread evenly over the classes" : "");
   for (const ShownPatches& layer : data.patches) {
     std::string channels;
     for (const std::int64_t channel : layer.chosen)
       channels += fmt::format("{}{}", channels.empty() ? "" : ", ", channel);
     text += fmt::format(
-        "<h3>{} ({} x {} places, {} channels)</h3>\n<p class=\"lead\">A place of this layer sees {} x {} pixels. Rows: "
-        "channels {}.</p>\n<div class=\"wide\"><img alt=\"patches\" src=\"{}\" width=\"{}\" height=\"{}\"></div>\n",
-        escaped(layer.layer), layer.height, layer.width, layer.channels, layer.field, layer.field, channels,
-        html::jpeg_uri(layer.sheet), layer.sheet.width, layer.sheet.height);
+        "<details data-layer=\"{0}\"{1}><summary>{0} ({2} x {3} places, {4} channels)</summary>\n<p class=\"lead\">A "
+        "place "
+        "of this layer sees {5} x {5} pixels. Rows: channels {6}.</p>\n<div class=\"wide\"><img alt=\"patches\" "
+        "src=\"{7}\" width=\"{8}\" height=\"{9}\"></div></details>\n",
+        escaped(layer.layer), layer.last_of_size ? " open" : "", layer.height, layer.width, layer.channels, layer.field,
+        channels, html::jpeg_uri(layer.sheet), layer.sheet.width, layer.sheet.height);
   }
   return text;
 }
@@ -264,9 +278,11 @@ std::string report_page(const ReportData& data) {
                         "Above each picture: what the network took it for, and how probable it held that." + heat,
                         pictures(data));
   if (data.first_filters.width > 0 || !data.patches.empty())
-    body += html::section("inside", "What its layers answer to",
-                          "For some channels of each layer, the parts of validation pictures that excite them most.",
-                          inside(data));
+    body += html::section(
+        "inside", "What its layers answer to",
+        "Its first filters, and for some channels of its layers the parts of validation pictures that excite them "
+        "most.",
+        inside(data));
   body += html::section("data", "The data set", "How many pictures there are, and which files deserve a look.",
                         data_set(data));
   body += html::section("layers", "The network", "Layer by layer: output, parameters, operations for one picture.",

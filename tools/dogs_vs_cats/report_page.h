@@ -35,6 +35,7 @@ struct ShownClass {
 /// Patches of one layer as one picture: a row a channel.
 struct ShownPatches {
   std::string layer;
+  bool last_of_size = false;  ///< open at first; the others open when they are asked for
   std::int64_t height = 0, width = 0, channels = 0;
   std::int64_t field = 0;  ///< pixels a side that a place sees
   std::vector<std::int64_t> chosen;
@@ -54,6 +55,8 @@ struct ReportData {
   Image first_filters;              ///< without pixels where they cannot be shown
   std::string first_layer;
   std::vector<ShownPatches> patches;
+  std::int64_t patch_pictures = 0;  ///< validation pictures that the patches were looked for in
+  bool every_layer = true;          ///< patches of each convolution's layer; else of the last of each size
   std::vector<std::int64_t> training_pictures, validation_pictures;  ///< by class
   std::int64_t training_count = 0;
   std::vector<AuditFinding> odd_files;
