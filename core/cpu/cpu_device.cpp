@@ -14,6 +14,7 @@
 #include "core/cpu/memory.h"
 #include "core/cpu/sgd.h"
 #include "core/device.h"
+#include "core/host_memory.h"
 #include "kernels/error.h"
 
 namespace weft {
@@ -52,10 +53,7 @@ class CpuDevice final : public Device {
                        threads() == 1 ? "" : "s", text, library_version());
   }
 
-  std::size_t memory_available() const override {
-    const std::string kilobytes = from_proc("/proc/meminfo", "MemAvailable");
-    return kilobytes.empty() ? 0 : static_cast<std::size_t>(std::strtoull(kilobytes.c_str(), nullptr, 10)) * 1024;
-  }
+  std::size_t memory_available() const override { return host_memory_available() + bytes_kept(); }
 
   void copy_in(void* to, const void* from_host, std::size_t bytes) override { std::memcpy(to, from_host, bytes); }
   void copy_out(void* to_host, const void* from, std::size_t bytes) override { std::memcpy(to_host, from, bytes); }

@@ -170,6 +170,29 @@ TEST_CASE("executor: what it takes is what it said") {
   CHECK(attempt(executor.total_bytes() - 1) != "");
 }
 
+#if WEFT_WITH_CPU
+TEST_CASE("executor: too little memory on the cpu device, whose plan has layouts and scratch of its own") {
+  const auto device = make_device("cpu", {.threads = 1});
+  SmallNet options;
+  options.batch = 64;
+  const Graph graph = with_gradients(small_net(options), "loss");
+  const std::size_t limit = Executor(device, with_batch(graph, 24)).total_bytes();
+  const auto attempt = [&](std::int64_t batch) {
+    return error_of([&] { Executor(device, with_batch(graph, batch), {.memory_limit = limit}); });
+  };
+  const std::string message = attempt(64);
+  CAPTURE(message);
+  for (const char* part : {"cpu: not enough memory at batch 64: need ", "The biggest layers: "})
+    CHECK(message.find(part) != std::string::npos);
+  const std::size_t at = message.find("largest batch that fits is ");
+  REQUIRE(at != std::string::npos);
+  const std::int64_t fits = std::stol(message.substr(at + 27));
+  CHECK(fits >= 24);
+  CHECK(attempt(fits) == "");
+  CHECK(attempt(fits + 1) != "");
+}
+#endif
+
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 TEST_CASE("find_nonfinite: the first broken tensor, its layer and its sample") {

@@ -54,9 +54,8 @@ TEST_CASE("simt: gemm's 2D register tile, and its speed") {
   set_thread_count(before);
   MESSAGE("simt, gemm by register-tile-2d on one core: ", best, " GFLOP/s");
 #if WEFT_TESTS_OPTIMISED
-  // Meant to be 3 or more on a core of a machine that does nothing else. By processor time and the best of five, so
-  // that what shares the core takes away some of its caches and clock, but not two thirds.
-  CHECK(best > 1);
+  // By processor time and the best of five, so that what shares the core takes away some of its caches and clock only.
+  CHECK(best > 3);
 #else
   CHECK(best > 0.01);  // unoptimised or sanitized: only a collapse can be told
 #endif

@@ -294,6 +294,26 @@ TEST_CASE("a loss that is not finite stops, naming tensor, layer and file") {
   }
 }
 
+TEST_CASE("a rate far too high stops on every device, naming tensor, layer and files") {
+  for (const std::string& device : tests::devices()) {
+    CAPTURE(device);
+    LearnerOptions options = options_for(device);
+    options.batch = 4;
+    Learner learn(tests::small_model(), std::make_shared<Stripes>(16, 1), std::make_shared<Stripes>(4, 2), options);
+    try {
+      learn.fit(1e20, 3);
+      FAIL("no error");
+    } catch (const Error& error) {
+      const std::string message = error.what();
+      CAPTURE(message);
+      CHECK(message.find("the first broken tensor is ") != std::string::npos);
+      CHECK(message.find(" of layer ") != std::string::npos);
+      CHECK(message.find("stripes/") != std::string::npos);
+      CHECK(message.find("a lower learning rate may help") != std::string::npos);
+    }
+  }
+}
+
 TEST_CASE("a last batch of one picture is left out of training and never of validation") {
   LearnerOptions options = options_for("simt");
   Learner learn(tests::small_model(), std::make_shared<Stripes>(17, 1), std::make_shared<Stripes>(9, 2), options);

@@ -47,6 +47,29 @@ constexpr Truth kTruth[] = {
     {"mobilenet_v2", 3504872, 262, 0xaf557b53cb3d00c9},
 };
 
+TEST_CASE("Xavier's uniform fills all of its bounds, by the fans of a matrix and of a filter") {
+  for (const auto& [shape, fans] : {std::pair{Shape{40, 60}, 100.0}, {Shape{8, 3, 3, 4}, 9.0 * (4 + 8)}}) {
+    Tensor weight(shape, DType::f32);
+    Philox random(7, 1);
+    xavier_uniform()(weight, random);
+    const double bound = std::sqrt(6 / fans);
+    double least = 0, most = 0, sum = 0, squares = 0;
+    for (float value : weight.values<float>()) {
+      least = std::min<double>(least, value);
+      most = std::max<double>(most, value);
+      sum += value;
+      squares += double{value} * value;
+    }
+    const auto count = static_cast<double>(weight.values<float>().size());
+    CHECK(most <= bound);
+    CHECK(most > 0.95 * bound);
+    CHECK(least >= -bound);
+    CHECK(least < -0.95 * bound);
+    CHECK(std::abs(sum / count) < 4 * bound / std::sqrt(3 * count));
+    CHECK(squares / count == doctest::Approx(bound * bound / 3).epsilon(0.15));
+  }
+}
+
 }  // namespace
 
 TEST_CASE("names, shapes and parameters are torchvision's") {

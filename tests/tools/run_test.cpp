@@ -230,6 +230,24 @@ TEST_CASE("--resume with other pictures is refused, with the same ones elsewhere
   CHECK(again.out.find("\nfeatures of") == std::string::npos);
 }
 
+TEST_CASE("what changes pictures is refused where the head alone is trained, on features computed once") {
+  const TemporaryFolder folder;
+  for (const std::vector<std::string>& options : {std::vector<std::string>{"--freeze", "--augment", "side-on"},
+                                                  {"--freeze", "--cutout", "0.5"},
+                                                  {"--stages", "head:1@1e-2", "--rotate", "5"}}) {
+    CAPTURE(options);
+    auto arguments = options;
+    arguments.insert(arguments.end(), {"--arch", "lenet", "--epochs", "1"});
+    const auto refused = dogs_vs_cats(train(folder / "run", arguments));
+    CHECK(refused.status == 2);
+    CHECK(lines(refused.err) == 1);
+    CHECK(refused.err.find(*(options.end() - 2) + " would change nothing") != std::string::npos);
+    CHECK(!fs::exists(folder / "run"));
+  }
+  CHECK(dogs_vs_cats(train(folder / "run", {"--freeze", "--augment", "none", "--arch", "lenet", "--epochs", "1"}))
+            .status == 0);
+}
+
 TEST_CASE("--resume with another option is refused") {
   const TemporaryFolder folder;
   const auto run = folder / "run";

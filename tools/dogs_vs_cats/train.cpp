@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -27,6 +28,7 @@ class TrainCommand {
 
  private:
   void take_from_run();
+  void refuse_what_changes_nothing() const;
   void run();
   std::optional<EpochResult> fit(Learner& learner, Progress& progress, Watch* watch);
 
@@ -95,6 +97,19 @@ void TrainCommand::take_from_run() {
   plan_ = config.plan;
 }
 
+/// A head on kept features never sees an augmented picture.
+void TrainCommand::refuse_what_changes_nothing() const {
+  const std::vector<Stage> stages = fine_tuning_.stages(options_.freeze);
+  if (std::ranges::any_of(stages, [](const Stage& stage) { return stage.trains != Stage::Trains::head; })) return;
+  for (const char* name : {"--augment", "--max-zoom", "--rotate", "--lighting", "--cutout", "--erase"}) {
+    if (kept_.verb()->count(name) == 0 || kept_.verb()->get_option(name)->as<std::string>() == "none") continue;
+    throw UsageError(
+        fmt::format("train: {} would change nothing: with the head alone trained, each picture's features are computed "
+                    "once, of the plain picture. Leave it out, or train other layers too (--stages, or no --freeze)",
+                    name));
+  }
+}
+
 /// Trains; where that fails, the page says what the terminal does.
 std::optional<EpochResult> TrainCommand::fit(Learner& learner, Progress& progress, Watch* watch) {
   try {
@@ -111,6 +126,7 @@ void TrainCommand::run() {
   check(options_, "train");
   check(policy_);
   fine_tuning_.check(options_);
+  refuse_what_changes_nothing();
   const auto step_log = std::make_shared<StepLog>();
   // Before anything is written: a port that cannot be had is known at once.
   const auto watch = watch_port_ ? std::make_shared<Watch>(*watch_port_, step_log) : nullptr;
