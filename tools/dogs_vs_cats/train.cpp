@@ -99,7 +99,7 @@ void TrainCommand::take_from_run() {
 
 /// A head on kept features never sees an augmented picture.
 void TrainCommand::refuse_what_changes_nothing() const {
-  const std::vector<Stage> stages = fine_tuning_.stages(options_.freeze);
+  const std::vector<Stage> stages = fine_tuning_.stages(options_);
   if (std::ranges::any_of(stages, [](const Stage& stage) { return stage.trains != Stage::Trains::head; })) return;
   for (const char* name : {"--augment", "--max-zoom", "--rotate", "--lighting", "--cutout", "--erase"}) {
     if (kept_.verb()->count(name) == 0 || kept_.verb()->get_option(name)->as<std::string>() == "none") continue;
