@@ -1,5 +1,6 @@
 #pragma once
-// What the programs' command lines have in common: numbers that are numbers, and one clear line where a command is wrong.
+// What the programs' command lines have in common: numbers that are numbers, and one clear line where a command is
+// wrong.
 
 #include <CLI/CLI.hpp>
 
@@ -12,9 +13,9 @@ CLI::Validator number_from(double lowest);
 CLI::Validator number_above(double bound);
 CLI::Validator number_from_to(double lowest, double highest);
 
-/// Ends a command line that `app` did not take: help and version where they were asked for, else one line on stderr that
-/// says what is wrong, and of which verb; for a verb that there is not, all there are, and the nearest. Returns the
-/// program's exit status: 0 or 2.
+/// Ends a command line that `app` did not take: help and version where they were asked for, else one line on stderr
+/// that says what is wrong, and of which verb; for a verb that there is not, all there are, and the nearest. Returns
+/// the program's exit status: 0 or 2.
 int answer(const CLI::App& app, const CLI::ParseError& error);
 
 }  // namespace weft::cli

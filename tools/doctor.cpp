@@ -16,6 +16,7 @@
 #include "core/version.h"
 #include "kernels/error.h"
 #include "kernels/targets.h"
+#include "tools/command_line.h"
 #include "tools/doctor_weights.h"
 
 namespace {
@@ -140,7 +141,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    return weft::cli::answer(app, error);
   }
   try {
     return *weights ? weft::examine_weights(file) : diagnose();

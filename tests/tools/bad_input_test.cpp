@@ -3,12 +3,36 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
+#include <regex>
+#include <sstream>
+
 #include "tests/tools/harness.h"
 
 namespace fs = std::filesystem;
 using namespace weft::tests;
 
 namespace {
+
+/// The verbs of dogs_vs_cats, as its own help lists them.
+std::vector<std::string> verbs() {
+  const std::string help = dogs_vs_cats({"--help"}).out;
+  std::istringstream text(help.substr(help.find("Subcommands:")));
+  std::vector<std::string> names;
+  std::string line;
+  for (std::getline(text, line); std::getline(text, line);)
+    if (line.starts_with("  ") && line[2] != ' ') names.push_back(line.substr(2, line.find(' ', 2) - 2));
+  return names;
+}
+
+/// The real-valued options that a verb's own help lists.
+std::vector<std::string> real_options(const std::string& verb) {
+  const std::string help = dogs_vs_cats({verb, "--help"}).out;
+  static const std::regex option(R"((--[a-z-]+) FLOAT)");
+  std::vector<std::string> names;
+  for (std::sregex_iterator at(help.begin(), help.end(), option), end; at != end; ++at) names.push_back((*at)[1]);
+  return names;
+}
 
 /// One line on stderr that holds `words`, nothing after it, the exit status given.
 void check_refused(const ProcessResult& result, int status, const std::vector<std::string>& words) {
@@ -68,6 +92,65 @@ TEST_CASE("a layer that there is not is found before anything is trained, in the
   check_refused(dogs_vs_cats({"lr-find", drawn_sample().string(), "--out", run.string(), "--arch", "lenet", "--device",
                               "cpu", "--freeze-to", "layer9"}),
                 2, {"--freeze-to", "no layer 'layer9'"});
+}
+
+TEST_CASE("a refused command line is one line: which verb, what is wrong, where help is") {
+  check_refused(dogs_vs_cats({"train", "x"}), 2, {"dogs_vs_cats train: --out is required; --help lists the options\n"});
+  check_refused(dogs_vs_cats({"schedule", "--wormup", "1"}), 2, {"dogs_vs_cats schedule: ", "--wormup"});
+  check_refused(dogs_vs_cats({}), 2, {"dogs_vs_cats: a verb is missing", "train", "unpack"});
+  check_refused(dogs_vs_cats({"shedule"}), 2, {"dogs_vs_cats: there is no verb 'shedule'; did you mean schedule?"});
+  const auto unlike = dogs_vs_cats({"xyz"});
+  check_refused(unlike, 2, {"there is no verb 'xyz'. The verbs are train, "});
+  CHECK(unlike.err.find("did you mean") == std::string::npos);
+  for (const std::string& verb : verbs()) CHECK_MESSAGE(unlike.err.find(verb) != std::string::npos, verb);
+  check_refused(run_program("weft_doctor", {"weigths", "x"}), 2, {"weft_doctor: ", "'weigths'; did you mean weights?"});
+  check_refused(run_program("weft_doctor", {"weights"}), 2, {"weft_doctor weights: FILE is required"});
+}
+
+TEST_CASE("no verb takes a real number that is none") {
+  std::map<std::string, std::size_t> options;
+  for (const std::string& verb : verbs()) {
+    options[verb] = real_options(verb).size();
+    for (const std::string& option : real_options(verb))
+      for (const char* value : {"nan", "inf", "-inf", "abc", "1e999"})
+        check_refused(dogs_vs_cats({verb, option + "=" + value}), 2,
+                      {"dogs_vs_cats " + verb + ": " + option + ": '" + value + "' is not a"});
+  }
+  // What the help was read for.
+  CHECK(options.size() >= 12);
+  CHECK(options["train"] >= 22);
+  CHECK(options["schedule"] >= 13);
+  CHECK(options["lr-find"] >= 11);
+  CHECK(options["evaluate"] >= 2);
+  // Rates are texts in `train`; ranges are said in words, not in 300 digits.
+  const auto data = drawn_sample().string();
+  for (const char* stage : {"head:1@nan", "head:1@1e-2,inf", "all:sgdr(3 cycles, cycle_len=inf)@1e-2",
+                            "all:step(2, step_size=inf)@1e-2", "all:one-cycle(2, div=nan)@1e-2"})
+    check_refused(dogs_vs_cats({"train", data, "--out", "none", "--stages", stage}), 2, {});
+  for (const char* rates : {"nan", "1e-3,inf", "-inf"})
+    check_refused(dogs_vs_cats({"train", data, "--out", "none", std::string("--lr=") + rates}), 2, {"above 0"});
+  check_refused(dogs_vs_cats({"schedule", "--lr", "1e-3,nan"}), 2, {"'nan' is not a number above 0"});
+  check_refused(dogs_vs_cats({"train", data, "--weight-decay=-1"}), 2, {"'-1' is not a number from 0"});
+  check_refused(dogs_vs_cats({"train", data, "--mixup", "101"}), 2, {"'101' is not a number from 0 to 100"});
+}
+
+TEST_CASE("pictures too small for an architecture are refused with the smallest that are not") {
+  const TemporaryFolder folder;
+  const auto smallest = [](const std::string& arch) {
+    const auto refused = dogs_vs_cats({"graph", "--arch", arch, "--size", "8"});
+    check_refused(refused, 2, {"pictures of 8 x 8 are too small for " + arch, "it takes --size "});
+    const std::string words = "--size ";
+    return std::stoi(refused.err.substr(refused.err.find(words) + words.size()));
+  };
+  for (const char* arch : {"lenet", "squeezenet1_1"}) {
+    const int size = smallest(arch);
+    CHECK(dogs_vs_cats({"graph", "--arch", arch, "--size", std::to_string(size)}).status == 0);
+    CHECK(dogs_vs_cats({"graph", "--arch", arch, "--size", std::to_string(size - 1)}).status == 2);
+  }
+  CHECK(smallest("lenet") == 16);
+  check_refused(dogs_vs_cats({"train", drawn_sample().string(), "--out", (folder / "run").string(), "--arch", "lenet",
+                              "--size", "8"}),
+                2, {"--size 16 or more"});
 }
 
 TEST_CASE("--version and --help exit 0") {

@@ -50,4 +50,13 @@ TEST_CASE("schedule: what makes no sense is bad usage") {
   CHECK(range.status == 2);
   CHECK(has(range.err, "cycle-len is 0"));
   CHECK(dogs_vs_cats({"schedule", "--lr", "0"}).status == 2);
+
+  // A place that cannot be written to is known before the table.
+  const TemporaryFolder folder;
+  write_all(folder / "file", "a regular file");
+  const auto nowhere = dogs_vs_cats({"schedule", "--out", (folder / "file" / "x").string()});
+  CHECK(nowhere.status == 1);
+  CHECK(nowhere.out.empty());
+  CHECK(lines(nowhere.err) == 1);
+  CHECK(has(nowhere.err, "cannot make this folder"));
 }

@@ -10,6 +10,7 @@
 #include "data/augment.h"
 #include "data/sheet.h"
 #include "nn/losses.h"
+#include "tools/command_line.h"
 
 namespace weft::cli {
 
@@ -29,15 +30,15 @@ void add_picture_options(const Keep& keep, AugmentOptions& options) {
   keep("augment", a.set,
        "Random changes to training pictures: none, crop (resized crop, flip), side-on (zoom, rotation, flip, lighting) "
        "or top-down (the same for what has no upright)");
-  keep("max-zoom", a.max_zoom, "Of side-on and top-down")->check(CLI::Range(1.0, 16.0));
-  keep("rotate", a.rotate, "Up to so many degrees either way; -1: as the set has it")->check(CLI::Range(-1.0, 180.0));
+  keep("max-zoom", a.max_zoom, "Of side-on and top-down")->check(number_from_to(1, 16));
+  keep("rotate", a.rotate, "Up to so many degrees either way; -1: as the set has it")->check(number_from_to(-1, 180));
   keep("lighting", a.lighting, "Brightness and contrast change by up to this fraction; -1: as the set has it")
-      ->check(CLI::Range(-1.0, 1.0));
+      ->check(number_from_to(-1, 1));
   keep("cutout", a.cutout, "Side of a square hole, as a fraction of the picture's; 0: none")
-      ->check(CLI::Range(0.0, 1.0));
-  keep("erase", a.erase, "Probability of erasing a random rectangle")->check(CLI::Range(0.0, 1.0));
+      ->check(number_from_to(0, 1));
+  keep("erase", a.erase, "Probability of erasing a random rectangle")->check(number_from_to(0, 1));
   keep("mixup", options.mixup, "Blends pictures and labels in pairs, the share from Beta(A, A); 0: not at all")
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(number_from_to(0, 100));
 }
 
 /// Those, and what changes labels.
@@ -45,7 +46,7 @@ template <class Keep>
 void add_augment_options(const Keep& keep, AugmentOptions& options) {
   add_picture_options(keep, options);
   keep("label-smoothing", options.label_smoothing, "Part of each label that is spread over all classes")
-      ->check(CLI::Range(0.0, 0.999));
+      ->check(number_from_to(0, 0.999));
   keep("class-weights", options.class_weights,
        "balanced, or a weight for each class: 1,2.5; with several labels a picture, of each label where it is there");
 }

@@ -13,6 +13,7 @@
 #include "kernels/error.h"
 #include "nn/metrics.h"
 #include "nn/predictions.h"
+#include "tools/command_line.h"
 #include "tools/dogs_vs_cats/commands.h"
 #include "tools/dogs_vs_cats/use_options.h"
 
@@ -189,7 +190,7 @@ void add_evaluate(CLI::App& app) {
   verb->add_option("--beta", options->beta,
                    "The F-beta said beside F1: recall weighs so many times as much as precision. 2 is what pictures "
                    "with several labels are mostly scored by")
-      ->check(CLI::Range(0.001, 1000.0))
+      ->check(number_from_to(0.001, 1000))
       ->capture_default_str();
   verb->add_flag("--json", options->json, "As one JSON object");
   verb->callback([options] { evaluate(*options); });

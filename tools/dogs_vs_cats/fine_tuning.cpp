@@ -160,10 +160,10 @@ void FineTuning::add_options(KeptOptions& options) {
       "layer4 on, then everything by SGDR for 1 + 2 + 4 epochs, each at its own rates");
   options.add("accumulate", accumulate_, "Move the weights once in so many batches, along their mean gradient")
       ->check(CLI::Range(1, 65536));
-  options.add("clip", clip_, "Longest gradient, as a norm over all parameters; 0: any")->check(CLI::NonNegativeNumber);
+  options.add("clip", clip_, "Longest gradient, as a norm over all parameters; 0: any")->check(number_from(0));
   options
       .add("ema", average_, "Leave the exponential average of the weights, of this decay (0.99); 0: the last weights")
-      ->check(CLI::Range(0.0, 0.999999));
+      ->check(number_from_to(0, 0.999999));
   options.add(
       "best", best_,
       "Leave the weights of the best epoch of all stages by valid_loss, accuracy or macro_f1, not of the last one; "

@@ -13,6 +13,7 @@
 #include "core/passes.h"
 #include "nn/model.h"
 #include "tools/dogs_vs_cats/commands.h"
+#include "tools/dogs_vs_cats/sized_model.h"
 
 namespace weft::cli {
 namespace {
@@ -27,8 +28,7 @@ struct GraphCommand {
 Graph graph_of(const GraphCommand& command) {
   Classes classes;
   for (std::int64_t i = 0; i < command.classes; ++i) classes.push_back(fmt::format("class {}", i));
-  Model model = make_model(command.arch, classes, command.channels);
-  model.set_size(command.size, command.size);
+  const Model model = sized_model(command.arch, classes, command.channels, 0, {command.size, command.size});
   const Graph graph = model.graph({.batch = command.batch,
                                    .height = command.size,
                                    .width = command.size,

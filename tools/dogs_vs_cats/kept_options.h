@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/error.h"
+#include "tools/command_line.h"
 
 namespace weft::cli {
 
@@ -18,7 +19,8 @@ class KeptOptions {
  public:
   explicit KeptOptions(CLI::App* verb) : verb_(verb) {}
 
-  /// Adds --NAME for `field`, which must outlive the command; a flag where it is a bool. `may_differ`: a resumed run
+  /// Adds --NAME for `field`, which must outlive the command; a flag where it is a bool; a real
+  /// number must be finite. `may_differ`: a resumed run
   /// may have another (device, thread count), and says so in a line.
   template <class T>
   CLI::Option* add(const std::string& name, T& field, const std::string& help, bool may_differ = false) {
@@ -28,6 +30,7 @@ class KeptOptions {
     } else {
       // The last one counts, so that a script's defaults can be overruled behind them.
       option = verb_->add_option("--" + name, field, help)->capture_default_str()->take_last();
+      if constexpr (std::is_floating_point_v<T>) option->check(finite_number());
     }
     kept_.push_back({name, option, [&field] { return fmt::format("{}", field); },
                      [&field, name](const std::string& text) {

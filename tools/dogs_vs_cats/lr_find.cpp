@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/chart.h"
+#include "tools/command_line.h"
 #include "tools/dogs_vs_cats/commands.h"
 #include "tools/dogs_vs_cats/progress.h"
 #include "tools/dogs_vs_cats/training_options.h"
@@ -88,8 +89,8 @@ void add_lr_find(CLI::App& app) {
   const auto o = std::make_shared<LrFindVerb>(verb);
   add_training_options(o->kept, o->options);
   verb->add_option("--out", o->options.out, "RUN: the folder for lr_find.csv and its pictures")->required();
-  verb->add_option("--lowest", o->sweep.lowest, "First rate")->capture_default_str();
-  verb->add_option("--highest", o->sweep.highest, "Last rate")->capture_default_str();
+  verb->add_option("--lowest", o->sweep.lowest, "First rate")->check(finite_number())->capture_default_str();
+  verb->add_option("--highest", o->sweep.highest, "Last rate")->check(finite_number())->capture_default_str();
   verb->add_option("--steps", o->sweep.steps, "Mini-batches, a rate each")->capture_default_str();
   verb->add_flag("--linear", o->sweep.linear, "By equal differences instead of equal factors");
   verb->callback([o] { run(*o); });

@@ -11,6 +11,7 @@
 
 #include "core/version.h"
 #include "kernels/error.h"
+#include "tools/command_line.h"
 #include "tools/dogs_vs_cats/commands.h"
 
 namespace weft::cli {
@@ -71,7 +72,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::RuntimeError& error) {  // a verb's own exit status
     return error.get_exit_code();
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    return weft::cli::answer(app, error);
   } catch (const weft::UsageError& error) {
     fmt::print(stderr, "dogs_vs_cats: {}\n", error.what());
     return 2;

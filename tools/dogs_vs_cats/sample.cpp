@@ -9,6 +9,7 @@
 
 #include "data/idx.h"
 #include "data/image_folder.h"
+#include "tools/command_line.h"
 #include "tools/dogs_vs_cats/commands.h"
 
 namespace weft::cli {
@@ -53,8 +54,9 @@ void add_unpack(CLI::App& app) {
   const auto options = std::make_shared<Options>();
   verb->add_option("IDX", options->from, "Folder of train-images-idx3-ubyte and its three companions")->required();
   verb->add_option("DIR", options->to, "Folder to write to; made where it is missing")->required();
-  verb->add_option("--count", options->count, "Training pictures; a quarter as many for validation; 0: all")
-      ->check(CLI::NonNegativeNumber)
+  verb->add_option("--count", options->count,
+                   "Training pictures, as many of each class; a quarter as many for validation; 0: all")
+      ->check(number_from(0))
       ->capture_default_str();
   verb->callback([options] {
     const std::int64_t written = unpack_idx_folder(options->from, options->to, options->count);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/chart.h"
+#include "nn/run.h"
 #include "tools/dogs_vs_cats/commands.h"
 #include "tools/dogs_vs_cats/policy_options.h"
 
@@ -70,6 +71,7 @@ void draw_both(const Chart& chart, const fs::path& stem) {
 
 void run(const ScheduleVerb& o) {
   check(o.policy);
+  prepare_run(o.out);  // before the table, so that a wrong place is known before it
   const std::vector<Rates> rates = curve(o);
   print_table(o, rates);
 
@@ -85,7 +87,6 @@ void run(const ScheduleVerb& o) {
       series.points.emplace_back(static_cast<double>(step), rates[step].lr * o.lr[group] / o.lr.back());
     lr.series.push_back(std::move(series));
   }
-  fs::create_directories(o.out);
   draw_both(lr, fs::path(o.out) / "schedule");
 
   const bool moves = std::any_of(rates.begin(), rates.end(), [&](Rates r) { return r.momentum != rates[0].momentum; });
@@ -105,9 +106,9 @@ void add_schedule(CLI::App& app) {
   add_policy_options(o->kept, o->policy);
   verb->add_option("--lr", o->lr, "Learning rate, the largest of the schedule; several: of parameter groups")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
+      ->check(number_above(0))
       ->capture_default_str();
-  verb->add_option("--momentum", o->momentum, "Of SGD")->check(CLI::Range(0.0, 1.0))->capture_default_str();
+  verb->add_option("--momentum", o->momentum, "Of SGD")->check(number_from_to(0, 1))->capture_default_str();
   verb->add_option("--epochs", o->epochs, "Passes over the training pictures")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();

@@ -72,11 +72,11 @@ TrainCommand::TrainCommand(CLI::App& app)
   kept_.verb()
       ->add_option("--checkpoint-seconds", checkpoint_seconds_,
                    "A checkpoint after so many seconds, beside those at the end of each epoch and when stopped")
-      ->check(CLI::NonNegativeNumber)
+      ->check(number_from(0))
       ->capture_default_str();
   kept_.verb()
       ->add_option("--checkpoint-steps", checkpoint_steps_, "And after so many steps; 0: not by steps")
-      ->check(CLI::NonNegativeNumber)
+      ->check(number_from(0))
       ->capture_default_str();
   kept_.verb()
       ->add_option(

@@ -5,6 +5,7 @@
 #include "core/passes.h"
 #include "nn/groups.h"
 #include "tools/dogs_vs_cats/commands.h"
+#include "tools/dogs_vs_cats/sized_model.h"
 
 namespace weft::cli {
 namespace {
@@ -29,10 +30,10 @@ void add_training_options(KeptOptions& kept, TrainingOptions& o) {
            "Batch norm works by its running statistics, which stay; its scale and shift are trained");
   kept.add("size", o.size, "Side of the pictures that the network sees")->check(CLI::Range(1, 4096));
   kept.add("batch", o.batch, "Pictures in a step")->check(CLI::Range(1, 65536));
-  kept.add("momentum", o.momentum, "Of SGD")->check(CLI::Range(0.0, 1.0));
-  kept.add("weight-decay", o.weight_decay, "Of SGD")->check(CLI::NonNegativeNumber);
+  kept.add("momentum", o.momentum, "Of SGD")->check(number_from_to(0, 1));
+  kept.add("weight-decay", o.weight_decay, "Of SGD")->check(number_from(0));
   kept.add("valid-fraction", o.valid_fraction, "Part kept for validation where DATA has no valid/")
-      ->check(CLI::Range(0.0, 0.9));
+      ->check(number_from_to(0, 0.9));
   kept.add("seed", o.seed, "Names all random numbers");
   add_augment_options(
       [&kept](const std::string& name, auto& field, const std::string& help) { return kept.add(name, field, help); },
@@ -70,8 +71,7 @@ LabelledData open_data(const TrainingOptions& options) {
 
 Model make_model(const TrainingOptions& options, const LabelledData& data) {
   const auto shape = data.shape();
-  Model model = weft::make_model(options.arch, data.classes(), shape.channels, options.seed);
-  model.set_size(shape.height, shape.width);
+  Model model = sized_model(options.arch, data.classes(), shape.channels, options.seed, {shape.height, shape.width});
   if (!options.freeze_to.empty()) check_layers("--freeze-to", [&] { layers_before(model, options.freeze_to); });
   if (!options.weights.empty()) model.load(options.weights);
   for (const std::string& note : model.notes()) fmt::print("{}: {}\n", options.weights, note);

@@ -1,6 +1,7 @@
 #include "tools/dogs_vs_cats/use_options.h"
 
 #include "data/augment.h"
+#include "tools/command_line.h"
 
 namespace weft::cli {
 
@@ -21,7 +22,7 @@ void add_use_options(CLI::App* verb, UseOptions& options) {
   verb->add_option("--seed", options.seed, "Names the random numbers of --tta")->capture_default_str();
   verb->add_option("--threshold", options.threshold,
                    "Probability above which a picture has a label, where it may have several; -1: the RUN's")
-      ->check(CLI::Range(-1.0, 1.0));
+      ->check(number_from_to(-1, 1));
 }
 
 LearnerOptions learner_options(const UseOptions& options, const RunConfig& config) {
