@@ -151,6 +151,7 @@ TEST_CASE("graph: what makes no sense is bad usage") {
   CHECK(dogs_vs_cats({"graph", "--classes", "1"}).status == 2);
   CHECK(dogs_vs_cats({"graph", "--capability", "90"}).status == 2);  // of what is fused alone
   const auto small = dogs_vs_cats({"graph", "--size", "1", "--arch", "squeezenet1_1"});
-  CHECK(small.status == 1);
+  CHECK(small.status == 2);
   CHECK(lines(small.err) == 1);
+  CHECK(small.err.find("--size") != std::string::npos);
 }
