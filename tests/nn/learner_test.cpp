@@ -299,7 +299,8 @@ TEST_CASE("a rate far too high stops on every device, naming tensor, layer and f
     CAPTURE(device);
     LearnerOptions options = options_for(device);
     options.batch = 4;
-    Learner learn(make_model("mlp", {"a", "b"}), std::make_shared<Stripes>(16, 1), std::make_shared<Stripes>(4, 2), options);
+    Learner learn(make_model("mlp", {"a", "b"}), std::make_shared<Stripes>(16, 1), std::make_shared<Stripes>(4, 2),
+                  options);
     try {
       learn.fit(1e18, 3);
       FAIL("no error");
