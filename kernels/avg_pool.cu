@@ -17,35 +17,18 @@ using extents::Pool;
 
 /// One pass of the ladder in pool_ladder.h. An output is the formula as written.
 template <class T>
-struct AverageForward {
-  const T* x;
-  T* y;
-  PoolShape shape;
-  using Planes = Plane<T>;
-  static constexpr int64_t kPixelBytes = sizeof(T);
+struct AverageForward : OneInputPass<T, false> {
+  using OneInputPass<T, false>::OneInputPass;
 
-  AverageForward(const Problem& problem, void* const* operands)
-      : x(as<const T>(operands[0])), y(as<T>(operands[1])), shape(pool_shape(problem)) {}
-  __host__ __device__ Extent2d in() const { return {shape.H, shape.W}; }
-  __host__ __device__ Extent2d out() const { return {shape.P, shape.Q}; }
-  __host__ __device__ Range in_rows(int p) const {
-    return pixels_of_window(p, shape.H, shape.R, shape.stride_h, shape.pad_h);
-  }
-  __device__ Planes planes(int64_t n) const { return whole_plane(x, n, in(), shape.C); }
-  template <int kVector>
-  __device__ Planes stage(int64_t n, const Part& part, unsigned char* shared) const {
-    return stage_plane<kVector>(planes(n), reinterpret_cast<T*>(shared), in(), shape.C, part);
-  }
-
-  template <int kVector>
-  __device__ void at(const Planes& from, const Pixel& pixel, int c) const {
-    const Range h_range = in_rows(pixel.row);
-    const Range w_range = pixels_of_window(pixel.column, shape.W, shape.S, shape.stride_w, shape.pad_w);
+  template <int kVector, class Rows>
+  __device__ void at(const Rows& rows, const Pixel& pixel, int c) const {
+    const PoolShape& shape = this->shape;
+    const Range h_range = this->in_rows(pixel.row), w_range = this->in_columns(pixel.column);
     float sums[kVector] = {};
     for (int h = h_range.first; h < h_range.last; ++h) {
 #pragma unroll 2  // of four, eight channels' sums and packs do not fit the registers that ptxas allows itself
       for (int w = w_range.first; w < w_range.last; ++w) {
-        const Vector<T, kVector> values = from.template load<kVector>(h, w, c);
+        const Vector<T, kVector> values = rows.template load<kVector>(h, w, c);
 #pragma unroll
         for (int v = 0; v < kVector; ++v) sums[v] += to_float(values.values[v]);
       }
@@ -55,49 +38,32 @@ struct AverageForward {
     Vector<T, kVector> result;
 #pragma unroll
     for (int v = 0; v < kVector; ++v) result.values[v] = from_float<T>(sums[v] / static_cast<float>(divisor));
-    store_vector(y, ((pixel.n * shape.P + pixel.row) * shape.Q + pixel.column) * shape.C + c, result);
+    store_vector(this->to, ((pixel.n * shape.P + pixel.row) * shape.Q + pixel.column) * shape.C + c, result);
   }
 };
 
 // One input's gradient: it asks every window that holds it, so that no two threads write one element.
 template <class T>
-struct AverageBackward {
-  const T* dy;
-  T* dx;
-  PoolShape shape;
-  using Planes = Plane<T>;
-  static constexpr int64_t kPixelBytes = sizeof(T);
+struct AverageBackward : OneInputPass<T, true> {
+  using OneInputPass<T, true>::OneInputPass;
 
-  AverageBackward(const Problem& problem, void* const* operands)
-      : dy(as<const T>(operands[0])), dx(as<T>(operands[1])), shape(pool_shape(problem)) {}
-  __host__ __device__ Extent2d in() const { return {shape.P, shape.Q}; }
-  __host__ __device__ Extent2d out() const { return {shape.H, shape.W}; }
-  __host__ __device__ Range in_rows(int h) const {
-    return windows_of_pixel(h, shape.P, shape.R, shape.stride_h, shape.pad_h);
-  }
-  __device__ Planes planes(int64_t n) const { return whole_plane(dy, n, in(), shape.C); }
-  template <int kVector>
-  __device__ Planes stage(int64_t n, const Part& part, unsigned char* shared) const {
-    return stage_plane<kVector>(planes(n), reinterpret_cast<T*>(shared), in(), shape.C, part);
-  }
-
-  template <int kVector>
-  __device__ void at(const Planes& from, const Pixel& pixel, int c) const {
-    const Range p_range = in_rows(pixel.row);
-    const Range q_range = windows_of_pixel(pixel.column, shape.Q, shape.S, shape.stride_w, shape.pad_w);
+  template <int kVector, class Rows>
+  __device__ void at(const Rows& rows, const Pixel& pixel, int c) const {
+    const PoolShape& shape = this->shape;
+    const Range p_range = this->in_rows(pixel.row), q_range = this->in_columns(pixel.column);
     float sums[kVector] = {};
     for (int p = p_range.first; p < p_range.last; ++p)
       for (int q = q_range.first; q < q_range.last; ++q) {
         const int divisor = divisor_of_window(p, shape.H, shape.R, shape.stride_h, shape.pad_h) *
                             divisor_of_window(q, shape.W, shape.S, shape.stride_w, shape.pad_w);
-        const Vector<T, kVector> values = from.template load<kVector>(p, q, c);
+        const Vector<T, kVector> values = rows.template load<kVector>(p, q, c);
 #pragma unroll
         for (int v = 0; v < kVector; ++v) sums[v] += to_float(values.values[v]) / static_cast<float>(divisor);
       }
     Vector<T, kVector> result;
 #pragma unroll
     for (int v = 0; v < kVector; ++v) result.values[v] = from_float<T>(sums[v]);
-    store_vector(dx, ((pixel.n * shape.H + pixel.row) * shape.W + pixel.column) * shape.C + c, result);
+    store_vector(this->to, ((pixel.n * shape.H + pixel.row) * shape.W + pixel.column) * shape.C + c, result);
   }
 };
 

@@ -23,38 +23,36 @@ struct MaxForwardIndexed : MaxForward<T> {
 // The index costs 4 bytes an output in each pass. What the backward pass could do without it, and when that is fewer
 // bytes, stands in max_pool_unindexed.cu.
 template <class T>
-struct MaxBackward {
+struct MaxBackward : PoolPass<true> {
+  using Planes = MaxGradients<Plane<T>, Plane<int32_t>>;
   const T* dy;
   const int32_t* index;
   T* dx;
-  PoolShape shape;
-  using Planes = MaxGradients<T>;
-  static constexpr int64_t kPixelBytes = sizeof(T) + sizeof(int32_t);
 
   MaxBackward(const Problem& problem, void* const* operands)
-      : dy(as<const T>(operands[0])),
+      : PoolPass<true>{pool_shape(problem)},
+        dy(as<const T>(operands[0])),
         index(as<const int32_t>(operands[1])),
-        dx(as<T>(operands[2])),
-        shape(pool_shape(problem)) {}
-  __host__ __device__ Extent2d in() const { return {shape.P, shape.Q}; }
-  __host__ __device__ Extent2d out() const { return {shape.H, shape.W}; }
-  __host__ __device__ Range in_rows(int h) const {
-    return windows_of_pixel(h, shape.P, shape.R, shape.stride_h, shape.pad_h);
+        dx(as<T>(operands[2])) {}
+
+  int64_t ring_bytes(int depth, int64_t elements) const {
+    return max_rings_bytes<T>(int64_t{depth} * shape.Q * elements);
   }
   __device__ Planes planes(int64_t n) const {
     return {whole_plane(dy, n, in(), shape.C), whole_plane(index, n, in(), shape.C)};
   }
   template <int kVector>
-  __device__ Planes stage(int64_t n, const Part& part, unsigned char* shared) const {
-    const int64_t elements = int64_t{part.rows.last - part.rows.first} * shape.Q * part.packs * kVector;
-    auto* const indices = reinterpret_cast<int32_t*>(shared);  // first: 4-byte numbers want addresses of 4
-    const Planes whole = planes(n);
-    return {stage_plane<kVector>(whole.dy, reinterpret_cast<T*>(indices + elements), in(), shape.C, part),
-            stage_plane<kVector>(whole.index, indices, in(), shape.C, part)};
+  __device__ MaxRings<T> rings(unsigned char* shared, const Strip& strip, int depth) const {
+    return max_rings<kVector, T>(shared, strip, depth, shape.Q);
+  }
+  template <int kVector>
+  __device__ void fetch(const Planes& planes, const MaxRings<T>& rings, const Strip& strip, Range rows) const {
+    fetch_rows<kVector>(planes.dy, rings.dy, rows, shape.Q, strip, shape.C);
+    fetch_rows<kVector>(planes.index, rings.index, rows, shape.Q, strip, shape.C);
   }
 
-  template <int kVector>
-  __device__ void at(const Planes& from, const Pixel& pixel, int c) const {
+  template <int kVector, class From>
+  __device__ void at(const From& from, const Pixel& pixel, int c) const {
     gather_gradient<kVector>(from, shape, pixel, c, dx);
   }
 };

@@ -15,8 +15,9 @@ struct Maximum {
 
 /// That of window (p, q) of a picture, channels c on. As torch has it: the first of equal maxima wins, and a NaN beats
 /// everything.
-template <int kVector, class T>
-__device__ inline Maximum<T, kVector> find_maximum(const Plane<T>& x, const PoolShape& shape, int p, int q, int c) {
+template <int kVector, class Rows>
+__device__ inline auto find_maximum(const Rows& x, const PoolShape& shape, int p, int q, int c) {
+  using T = typename Rows::Element;
   const Range h_range = pixels_of_window(p, shape.H, shape.R, shape.stride_h, shape.pad_h);
   const Range w_range = pixels_of_window(q, shape.W, shape.S, shape.stride_w, shape.pad_w);
   Maximum<T, kVector> best;
@@ -42,47 +43,47 @@ __device__ inline Maximum<T, kVector> find_maximum(const Plane<T>& x, const Pool
 
 /// One pass of the ladder in pool_ladder.h. An output is the formula as written. A null index is not written.
 template <class T>
-struct MaxForward {
-  const T* x;
-  T* y;
+struct MaxForward : OneInputPass<T, false> {
   int32_t* index;
-  PoolShape shape;
-  using Planes = Plane<T>;
-  static constexpr int64_t kPixelBytes = sizeof(T);
 
   MaxForward(const Problem& problem, void* const* operands, int32_t* index_or_null)
-      : x(as<const T>(operands[0])), y(as<T>(operands[1])), index(index_or_null), shape(pool_shape(problem)) {}
-  __host__ __device__ Extent2d in() const { return {shape.H, shape.W}; }
-  __host__ __device__ Extent2d out() const { return {shape.P, shape.Q}; }
-  __host__ __device__ Range in_rows(int p) const {
-    return pixels_of_window(p, shape.H, shape.R, shape.stride_h, shape.pad_h);
-  }
-  __device__ Planes planes(int64_t n) const { return whole_plane(x, n, in(), shape.C); }
-  template <int kVector>
-  __device__ Planes stage(int64_t n, const Part& part, unsigned char* shared) const {
-    return stage_plane<kVector>(planes(n), reinterpret_cast<T*>(shared), in(), shape.C, part);
-  }
+      : OneInputPass<T, false>(problem, operands), index(index_or_null) {}
 
-  template <int kVector>
-  __device__ void at(const Planes& from, const Pixel& pixel, int c) const {
+  template <int kVector, class Rows>
+  __device__ void at(const Rows& from, const Pixel& pixel, int c) const {
+    const PoolShape& shape = this->shape;
     const Maximum<T, kVector> best = find_maximum<kVector>(from, shape, pixel.row, pixel.column, c);
-    const int64_t to = ((pixel.n * shape.P + pixel.row) * shape.Q + pixel.column) * shape.C + c;
-    store_vector(y, to, best.value);
-    if (index != nullptr) store_vector(index, to, best.where);
+    const int64_t place = ((pixel.n * shape.P + pixel.row) * shape.Q + pixel.column) * shape.C + c;
+    store_vector(this->to, place, best.value);
+    if (index != nullptr) store_vector(index, place, best.where);
   }
 };
 
-/// dy and the index of one picture.
-template <class T>
+/// dy and the index of one picture: planes, or rings.
+template <class Gradients, class Indices>
 struct MaxGradients {
-  Plane<T> dy;
-  Plane<int32_t> index;
+  Gradients dy;
+  Indices index;
 
   template <int kVector>
   __device__ Vector<int32_t, kVector> winner(int p, int q, int c) const {
     return index.template load<kVector>(p, q, c);
   }
 };
+template <class T>
+using MaxRings = MaxGradients<RowRing<T>, RowRing<int32_t>>;
+
+/// Rings of dy and of the index in shared memory, the index first: 4-byte numbers want addresses of 4.
+template <int kVector, class T>
+__device__ inline MaxRings<T> max_rings(unsigned char* shared, const Strip& strip, int depth, int width) {
+  auto* const indices = reinterpret_cast<int32_t*>(shared);
+  auto* const gradients = reinterpret_cast<T*>(indices + int64_t{depth} * width * strip.packs * kVector);
+  return {row_ring<kVector>(gradients, depth, width, strip), row_ring<kVector>(indices, depth, width, strip)};
+}
+template <class T>
+int64_t max_rings_bytes(int64_t elements) {
+  return elements * static_cast<int64_t>(sizeof(T) + sizeof(int32_t));
+}
 
 /// One input's gradient: it asks every window that holds it. Gathering this way, a thread writes its own element once;
 /// the other way round, windows that overlap would need atomics, whose order changes the bits. `from` has dy and says

@@ -14,7 +14,8 @@
 // of 2 it moves as much in bfloat16, and in float32 a sixth more; beyond, more still. Between the passes the index
 // holds 4 bytes an output, and x e i, which are none where x is kept anyway, as behind a ReLU, whose gradient wants it.
 // (A byte for the place within the window would cost 2 in place of 8, but no longer be torch's index.) The graph uses
-// max_pool: the pools of ResNet and SqueezeNet have a stride of 2.
+// max_pool: the pools of ResNet and SqueezeNet have a stride of 2. This op is in the catalogue to be measured beside
+// it: no graph holds it.
 
 #include "kernels/catalogue_ops.h"
 #include "kernels/max_pool.h"
@@ -43,58 +44,56 @@ struct SearchedGradients {
 };
 
 // Rungs 1 to 3 look for the winner of every window that holds a pixel, for every pixel: a window of 3 x 3 is searched
-// nine times, 81 reads, mostly of L1. Rung 4 has x's rows in shared memory; there a block first looks for each window's
-// winner once and keeps it beside them, and then gathers as if the index had been stored. Neighbouring bands share
-// windows, and those R - stride rows of x more.
+// nine times, 81 reads, mostly of L1. Rung 4 has x's rows in shared memory beside dy's; there a block looks for each
+// window's winner once, when its rows have come, keeps it as long as dy's, and gathers as if the index had been stored.
 template <class T>
-struct MaxBackwardUnindexed {
+struct MaxBackwardUnindexed : PoolPass<true> {
+  using Planes = SearchedGradients<T>;
   const T* x;
   const T* dy;
   T* dx;
-  PoolShape shape;
 
   MaxBackwardUnindexed(const Problem& problem, void* const* operands)
-      : x(as<const T>(operands[0])), dy(as<const T>(operands[1])), dx(as<T>(operands[2])), shape(pool_shape(problem)) {}
-  __host__ __device__ Extent2d in() const { return {shape.P, shape.Q}; }
-  __host__ __device__ Extent2d out() const { return {shape.H, shape.W}; }
-  __host__ __device__ Range in_rows(int h) const {
-    return windows_of_pixel(h, shape.P, shape.R, shape.stride_h, shape.pad_h);
-  }
-  /// The rows of x under some rows of windows.
-  __host__ __device__ Range x_rows(Range windows) const {
-    if (windows.last <= windows.first) return {0, 0};
-    return {pixels_of_window(windows.first, shape.H, shape.R, shape.stride_h, shape.pad_h).first,
-            pixels_of_window(windows.last - 1, shape.H, shape.R, shape.stride_h, shape.pad_h).last};
-  }
-  int64_t staged_bytes(Range windows, int64_t elements) const {
-    const Range rows = x_rows(windows);
-    const int64_t pixels = int64_t{rows.last - rows.first} * shape.W;
-    const int64_t outputs = windows.last > windows.first ? int64_t{windows.last - windows.first} * shape.Q : 0;
-    constexpr int64_t kElement = sizeof(T), kIndex = sizeof(int32_t);
-    return (pixels * kElement + outputs * (kElement + kIndex)) * elements;
-  }
+      : PoolPass<true>{pool_shape(problem)},
+        x(as<const T>(operands[0])),
+        dy(as<const T>(operands[1])),
+        dx(as<T>(operands[2])) {}
 
-  __device__ SearchedGradients<T> planes(int64_t n) const {
+  /// Rows of x in a ring: those under `depth` rows of windows.
+  __host__ __device__ int x_depth(int depth) const {
+    const int64_t rows = int64_t{depth - 1} * shape.stride_h + shape.R;
+    return rows < shape.H ? static_cast<int>(rows) : shape.H;
+  }
+  int64_t ring_bytes(int depth, int64_t elements) const {
+    return max_rings_bytes<T>(int64_t{depth} * shape.Q * elements) +
+           int64_t{x_depth(depth)} * shape.W * elements * static_cast<int64_t>(sizeof(T));
+  }
+  __device__ Planes planes(int64_t n) const {
     return {whole_plane(x, n, out(), shape.C), whole_plane(dy, n, in(), shape.C), shape};
   }
+
+  struct Rings : MaxRings<T> {
+    RowRing<T> x;
+  };
   template <int kVector>
-  __device__ MaxGradients<T> stage(int64_t n, const Part& part, unsigned char* shared) const {
-    const int windows = (part.rows.last - part.rows.first) * shape.Q * part.packs;  // packs of them
-    auto* const indices = reinterpret_cast<int32_t*>(shared);                       // first, as in max_pool.cu
-    auto* const gradients = reinterpret_cast<T*>(indices + int64_t{windows} * kVector);
-    const SearchedGradients<T> whole = planes(n);
-    const Plane<T> pixels = stage_plane<kVector>(whole.x, gradients + int64_t{windows} * kVector, out(), shape.C,
-                                                 {x_rows(part.rows), part.first_channel, part.packs});
-    const Plane<T> staged_dy = stage_plane<kVector>(whole.dy, gradients, in(), shape.C, part);
+  __device__ Rings rings(unsigned char* shared, const Strip& strip, int depth) const {
+    const MaxRings<T> rings = max_rings<kVector, T>(shared, strip, depth, shape.Q);
+    T* const behind = rings.dy.data + int64_t{depth} * rings.dy.row_pitch;
+    return {rings, row_ring<kVector>(behind, x_depth(depth), shape.W, strip)};
+  }
+  /// Rows of windows: dy's, the rows of x that they see and the rows of windows before them did not, and who won them.
+  template <int kVector>
+  __device__ void fetch(const Planes& planes, const Rings& rings, const Strip& strip, Range windows) const {
+    if (windows.last <= windows.first) return;  // the same for the whole block
+    const auto pixels = [&](int p) { return pixels_of_window(p, shape.H, shape.R, shape.stride_h, shape.pad_h); };
+    Range rows = {pixels(windows.first).first, pixels(windows.last - 1).last};
+    if (windows.first > 0 && rows.first < pixels(windows.first - 1).last) rows.first = pixels(windows.first - 1).last;
+    fetch_rows<kVector>(planes.x, rings.x, rows, shape.W, strip, shape.C);
+    fetch_rows<kVector>(planes.dy, rings.dy, windows, shape.Q, strip, shape.C);
     __syncthreads();  // x's rows are there
-    for (int i = static_cast<int>(threadIdx.x); i < windows; i += kBlock) {
-      const int window = i / part.packs, c = part.first_channel + i % part.packs * kVector;
-      if (c < shape.C)
-        store_vector(
-            indices, int64_t{i} * kVector,
-            find_maximum<kVector>(pixels, shape, part.rows.first + window / shape.Q, window % shape.Q, c).where);
-    }
-    return {staged_dy, shared_plane<int32_t>(indices, shape.Q, part, kVector)};
+    for_strip<kVector>(windows, shape.Q, strip, shape.C, [&](int p, int q, int c) {
+      store_vector(rings.index.data, rings.index.place(p, q, c), find_maximum<kVector>(rings.x, shape, p, q, c).where);
+    });
   }
 
   template <int kVector, class From>

@@ -25,6 +25,11 @@ inline PoolShape pool_shape(const Problem& problem) {
           e(Pool::stride_h),        e(Pool::stride_w), e(Pool::pad_h), e(Pool::pad_w), e(Pool::P), e(Pool::Q)};
 }
 
+/// Height and width.
+struct Extent2d {
+  int height, width;
+};
+
 /// One pixel of a (N, height, width) stack of pictures.
 struct Pixel {
   int64_t n;
@@ -52,6 +57,29 @@ __host__ __device__ inline Range windows_of_pixel(int h, int windows, int window
   const int last = (h + pad) / stride + 1;
   return {first, last < windows ? last : windows};
 }
+
+/// The geometry of a pass: forward from pixels to windows, backward from windows to pixels.
+template <bool kBackward>
+struct PoolPass {
+  PoolShape shape;
+
+  __host__ __device__ Extent2d in() const { return kBackward ? windows() : pixels(); }
+  __host__ __device__ Extent2d out() const { return kBackward ? pixels() : windows(); }
+  /// The rows of its input that a row of its output wants.
+  __host__ __device__ Range in_rows(int row) const {
+    return kBackward ? windows_of_pixel(row, shape.P, shape.R, shape.stride_h, shape.pad_h)
+                     : pixels_of_window(row, shape.H, shape.R, shape.stride_h, shape.pad_h);
+  }
+  /// And its columns.
+  __host__ __device__ Range in_columns(int column) const {
+    return kBackward ? windows_of_pixel(column, shape.Q, shape.S, shape.stride_w, shape.pad_w)
+                     : pixels_of_window(column, shape.W, shape.S, shape.stride_w, shape.pad_w);
+  }
+
+ private:
+  __host__ __device__ Extent2d pixels() const { return {shape.H, shape.W}; }
+  __host__ __device__ Extent2d windows() const { return {shape.P, shape.Q}; }
+};
 
 /// How many elements window `p` is divided by along one axis, for the average: padding counts, what hangs over the
 /// padded picture does not.
@@ -132,6 +160,8 @@ inline constexpr Problem kPoolProblems[] = {
     {{1, 28, 28, 64, 3, 3, 2, 2, 1, 1, 14, 14}, {}, DType::f32, "resnet18 maxpool, at 56 px"},
     {{1, 27, 27, 65, 3, 3, 2, 2, 0, 0, 13, 13}, {}, DType::f32, "squeezenet1_1 maxpool3 and a channel"},
     {{2, 28, 28, 6, 2, 2, 2, 2, 0, 0, 14, 14}, {}, DType::f32, "lenet"},
+    {{1, 20, 18, 72, 3, 3, 2, 2, 1, 1, 10, 9}, {}, DType::f32, "several strips of channels, the last narrower"},
+    {{1, 8, 70, 32, 5, 1, 1, 1, 2, 0, 8, 70}, {}, DType::f32, "windows that reach back over two steps of rows"},
 };
 
 }  // namespace weft::WEFT_TARGET

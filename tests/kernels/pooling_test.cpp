@@ -112,6 +112,21 @@ TEST_CASE("average pool: padding counts, what hangs over does not, as in torch")
     });
 }
 
+TEST_CASE("pools: the choice: walking down a picture where windows overlap and there are pictures enough") {
+  const auto picked = [](const char* name, std::int64_t images, std::int64_t stride) {
+    const Op& op = op_of(devices().front(), name);
+    const std::int64_t outputs = 112 / stride;
+    const Problem problem{{images, 112, 112, 64, 3, 3, stride, stride, 1, 1, outputs, outputs}};
+    return std::string(op.rungs[static_cast<std::size_t>(pick_rung(op, problem, 90))].name);
+  };
+  for (const char* name : {"max_pool", "max_pool_backward", "avg_pool", "avg_pool_backward"}) {
+    CHECK(picked(name, 64, 2) == "rolling-rows");
+    CHECK(picked(name, 64, 1) == "rolling-rows");
+    CHECK(picked(name, 64, 4) == "vectorised");  // no pixel is in two windows
+    CHECK(picked(name, 8, 2) == "vectorised");   // 16 blocks
+  }
+}
+
 TEST_CASE("pools: a shape that makes no sense is refused with its numbers") {
   const Op& op = op_of(devices().front(), "max_pool");
   const auto refused = [&](const Problem& problem, const char* part) {
