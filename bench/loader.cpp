@@ -13,6 +13,9 @@
 #include "data/image_folder.h"
 #include "data/loader.h"
 #include "kernels/error.h"
+#include "tools/command_line.h"
+
+using namespace weft;
 
 namespace {
 
@@ -25,7 +28,7 @@ std::string processor() {
 }
 
 // The mean and the mean square of a batch's values: looked at before and after timing, so that what is timed is right.
-std::pair<double, double> moments(const weft::Batch& batch) {
+std::pair<double, double> moments(const Batch& batch) {
   double sum = 0, square = 0;
   auto values = batch.images.values<float>();
   for (float v : values) {
@@ -38,31 +41,36 @@ std::pair<double, double> moments(const weft::Batch& batch) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Images a second from files to normalised float batches");
+  CLI::App app("Images a second from files to normalised float batches.", "loader");
   std::string folder;
   int size = 224, batch_size = 64, workers = 2;
   bool plain = false, fast = false;
   app.add_option("data", folder, "A folder of class folders")->required();
-  app.add_option("--size", size, "Side of the square, in pixels")->capture_default_str();
-  app.add_option("--batch", batch_size, "Pictures a batch")->capture_default_str();
-  app.add_option("--workers", workers, "Decoding threads")->capture_default_str();
+  app.add_option("--size", size, "Side of the square, in pixels")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--batch", batch_size, "Pictures a batch")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--workers", workers, "Decoding threads")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_flag("--plain", plain, "Resize and centre crop instead of the random crop");
   app.add_flag("--fast", fast, "Decode large JPEGs at a fraction of their size");
-  CLI11_PARSE(app, argc, argv);
+  cli::add_version(app);
   try {
-    weft::ImageFolderOptions options{.size = size, .valid_fraction = 1, .fast_decode = fast};
-    weft::ImageFolder found(folder, options);
-    weft::Transforms transform = plain ? weft::validation_transform(size) : weft::training_transform(size);
-    auto pictures = std::make_shared<weft::PictureList>(found.valid_samples(), size, transform,
-                                                        weft::imagenet_normalization(), !plain, fast);
-    weft::Loader loader(pictures, {.batch = batch_size, .shuffle = true, .threads = workers});
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return cli::answer(app, error);
+  }
+  try {
+    ImageFolderOptions options{.size = size, .valid_fraction = 1, .fast_decode = fast};
+    ImageFolder found(folder, options);
+    Transforms transform = plain ? validation_transform(size) : training_transform(size);
+    auto pictures =
+        std::make_shared<PictureList>(found.valid_samples(), size, transform, imagenet_normalization(), !plain, fast);
+    Loader loader(pictures, {.batch = batch_size, .shuffle = true, .threads = workers});
     fmt::print("weft, {} x {}\n", std::thread::hardware_concurrency(), processor());
     double rate = 0;
     std::pair<double, double> first, last;
     for (int pass = 0; pass < 2; ++pass) {  // a warm-up, then the measured one
       auto began = std::chrono::steady_clock::now();
       int64_t images = 0;
-      weft::Batch batch;
+      Batch batch;
       for (loader.start(0); loader.next(batch);) {
         if (images == 0) (pass == 0 ? first : last) = moments(batch);
         images += batch.count();
@@ -70,12 +78,12 @@ int main(int argc, char** argv) {
       rate = double(images) / std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     }
     if (first != last || !(first.second > 0.1 && first.second < 10)) {
-      weft::fail(fmt::format("the first batch has mean square {} before and {} after", first.second, last.second));
+      fail(fmt::format("the first batch has mean square {} before and {} after", first.second, last.second));
     }
     fmt::print("{} {}px, {} workers: {:.1f} img/s\n", plain ? "plain" : "random crop", size, workers, rate);
     return 0;
-  } catch (const weft::Error& error) {
-    fmt::print(stderr, "{}\n", error.what());
+  } catch (const Error& error) {
+    fmt::print(stderr, "loader: {}\n", error.what());
     return 1;
   }
 }

@@ -18,6 +18,7 @@
 #include "kernels/error.h"
 #include "nn/model.h"
 #include "optim/sgd.h"
+#include "tools/command_line.h"
 
 using namespace weft;
 
@@ -101,7 +102,7 @@ void measure(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Images per second of one training step on random data."};
+  CLI::App app{"Images per second of one training step on random data.", "train_step"};
   Options options;
   app.add_option("--arch", options.arch, "the architecture")->capture_default_str();
   app.add_option("--size", options.size, "of the square pictures")->check(CLI::PositiveNumber)->capture_default_str();
@@ -115,10 +116,11 @@ int main(int argc, char** argv) {
   app.add_flag("--amp", options.amp, "bfloat16 with float32 weights, on cuda and simt");
   app.add_flag("--compile", options.compile, "accepted for the peer's sake: a graph is always compiled");
   app.add_flag("--profile", options.profile, "where the time goes, step by step");
+  cli::add_version(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    return cli::answer(app, error);
   }
   if (options.compile) fmt::print("--compile changes nothing: Weft compiles every graph before it runs\n");
   try {

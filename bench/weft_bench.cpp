@@ -23,6 +23,7 @@
 #include "kernels/error.h"
 #include "kernels/rung_table.h"
 #include "kernels/simt/rung_resources.h"
+#include "tools/command_line.h"
 
 using namespace weft;
 using namespace weft::bench;
@@ -194,10 +195,10 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i)
     if (std::string_view(argv[i]) == "--help") argv[i] = help;
   ::benchmark::Initialize(&argc, argv);  // takes its own flags out
-  CLI::App app("Every rung of every op, beside cuBLAS, cuDNN or oneDNN.");
+  CLI::App app("Every rung of every op, beside cuBLAS, cuDNN or oneDNN.", "weft_bench");
   app.set_help_flag("-h,--help", "Print this, and Google Benchmark's flags");
   Options options;
-  app.set_version_flag("--version", std::string(version()));
+  cli::add_version(app);
   CLI::Option* const list = app.add_flag("--rungs", options.list_rungs, "List every rung: what it needs, and its idea");
   app.add_flag("--resources", options.resources,
                "With --rungs: threads, clusters and shared memory of each rung's launches, from a run on simt")
@@ -256,7 +257,7 @@ int main(int argc, char** argv) {
     ::benchmark::PrintDefaultHelp();
     return 0;
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    return cli::answer(app, error);
   }
   try {
     if (options.list_rungs) {

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "core/version.h"
+
 namespace weft::cli {
 namespace {
 
@@ -69,6 +71,10 @@ CLI::Validator number_above(double bound) {
 CLI::Validator number_from_to(double lowest, double highest) {
   return number(fmt::format("a number from {} to {}", lowest, highest), fmt::format("{} to {}", lowest, highest),
                 [lowest, highest](double value) { return lowest <= value && value <= highest; });
+}
+
+void add_version(CLI::App& app) {
+  app.set_version_flag("--version", std::string("weft ") + version());
 }
 
 int answer(const CLI::App& app, const CLI::ParseError& error) {

@@ -13,6 +13,9 @@ CLI::Validator number_from(double lowest);
 CLI::Validator number_above(double bound);
 CLI::Validator number_from_to(double lowest, double highest);
 
+/// --version: "weft 0.1.0".
+void add_version(CLI::App& app);
+
 /// Ends a command line that `app` did not take: help and version where they were asked for, else one line on stderr
 /// that says what is wrong, and of which verb; for a verb that there is not, all there are, and the nearest. Returns
 /// the program's exit status: 0 or 2.

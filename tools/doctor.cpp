@@ -23,6 +23,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+const char* const kInstallToolkit = "install the CUDA Toolkit 12.5 or newer, then build again";
+
 enum class State { ok, note, missing };
 
 /// One line: a mark, what was looked at, what was found, and below it what to do.
@@ -88,6 +90,10 @@ void check_machine() {
   }
 }
 
+bool nvcc_found() {
+  return on_path("nvcc") || ::access("/usr/local/cuda/bin/nvcc", X_OK) == 0;
+}
+
 void check_build_tools() {
   for (const auto& [program, package] : {std::pair{"g++", "g++"}, {"cmake", "cmake"}, {"ninja", "ninja-build"}}) {
     if (on_path(program)) {
@@ -96,11 +102,10 @@ void check_build_tools() {
       say(State::note, program, "not found; building Weft needs it", fmt::format("apt-get install {}", package));
     }
   }
-  if (on_path("nvcc") || ::access("/usr/local/cuda/bin/nvcc", X_OK) == 0) {
+  if (nvcc_found()) {
     say(State::ok, "nvcc", "found");
   } else {
-    say(State::note, "nvcc", "not found; without it the cuda device is left out",
-        "install the CUDA Toolkit 12.5 or newer, then build again");
+    say(State::note, "nvcc", "not found; without it the cuda device is left out", kInstallToolkit);
   }
 }
 
@@ -121,7 +126,8 @@ int diagnose() {
     cuda |= check_device(fmt::format("cuda:{}", i), "nvidia-smi says what the driver sees", false);
 #else
   const bool cuda = false;
-  say(State::note, "cuda", "not built in", "install the CUDA Toolkit 12.5 or newer, then build again");
+  say(State::note, "cuda", "not built in",
+      nvcc_found() ? "configure without -DWEFT_CUDA=OFF and build again" : kInstallToolkit);
 #endif
   const bool usable = cpu || cuda;
   fmt::print("{}\n", usable ? fmt::format("Ready: --device auto takes {}.", cuda ? "cuda" : "cpu")
@@ -133,7 +139,7 @@ int diagnose() {
 
 int main(int argc, char** argv) {
   CLI::App app{"Says what this machine has for Weft, what is missing, and the command that mends it.", "weft_doctor"};
-  app.set_version_flag("--version", std::string("weft ") + weft::version());
+  weft::cli::add_version(app);
   std::string file;
   auto* weights = app.add_subcommand("weights", "Says what a weights file holds and which architectures it fits");
   weights->add_option("FILE", file, "safetensors, or a .pth as torch.save writes it")->required();

@@ -72,20 +72,6 @@ TEST_CASE("weft_bench --rungs --resources: what each rung's launches ask for, th
   CHECK(weft_bench({"--resources"}).status == 2);
 }
 
-TEST_CASE("weft_bench --help: our options, then Google Benchmark's; -h says the same") {
-  const auto shown = weft_bench({"--help"});
-  CHECK(shown.status == 0);
-  const std::size_t theirs = shown.out.find("[--benchmark_filter=");
-  REQUIRE(theirs != std::string::npos);
-  for (const char* option : {"--rungs ",  "--describe ", "--device ",   "--sets ",      "--batches ",   "--size ",
-                             "--op ",     "--rung ",     "--shape ",    "--dtype ",     "--seconds ",   "--samples ",
-                             "--budget ", "--search ",   "--no-peers ", "--no-rotate ", "--no-charts ", "--out ",
-                             "--name ",   "--tune ",     "--from ",     "--version "})
-    CHECK_MESSAGE(shown.out.find(std::string("  ") + option) < theirs, option);
-  CHECK(weft_bench({"-h"}).out == shown.out);
-  CHECK(weft_bench({"--device", "simt", "--help"}).out == shown.out);
-}
-
 TEST_CASE(
     "weft_bench on simt: measures, verifies, writes JSON, table and charts, and says that its times mean nothing") {
   const TemporaryFolder folder;

@@ -28,12 +28,8 @@ using tests::TemporaryFolder;
 namespace {
 
 LearnerOptions options_for(const std::string& device, std::int64_t batch = 8) {
-  LearnerOptions options;
-  options.device = device;
-  options.threads = 1;
-  options.loader_threads = 1;
+  LearnerOptions options = tests::small_options(device, 1);
   options.batch = batch;
-  options.seed = 5;
   return options;
 }
 

@@ -20,13 +20,7 @@ using tests::TemporaryFolder;
 namespace {
 
 LearnerOptions options_for(const std::string& device) {
-  LearnerOptions options;
-  options.device = device;
-  options.threads = 1;
-  options.loader_threads = 1;
-  options.batch = 8;
-  options.seed = 5;
-  return options;
+  return tests::small_options(device, 1);
 }
 
 /// Augmented pictures and plain ones.

@@ -30,6 +30,16 @@ std::string Stripes::identity() const {
   return augmented_ ? std::string() : fmt::format("{} stripes {} {} {} {}", size_, seed_, side_, channels_, broken);
 }
 
+LearnerOptions small_options(const std::string& device, int threads) {
+  LearnerOptions options;
+  options.device = device;
+  options.threads = threads;
+  options.loader_threads = threads;
+  options.batch = 8;
+  options.seed = 5;
+  return options;
+}
+
 Model small_model(std::uint64_t seed) {
   const Conv2d::Options same{.padding = {1, 1}, .bias = false};
   ModulePtr root = sequential({{"conv1", make<Conv2d>(8, 3, same)},

@@ -21,12 +21,7 @@ using tests::TemporaryFolder;
 namespace {
 
 LearnerOptions options_for(const std::string& device) {
-  LearnerOptions options;
-  options.device = device;
-  options.threads = 2;
-  options.loader_threads = 2;
-  options.batch = 8;
-  options.seed = 5;
+  LearnerOptions options = tests::small_options(device);
   options.policy = "one-cycle";
   return options;
 }

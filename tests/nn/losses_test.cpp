@@ -76,16 +76,6 @@ std::vector<LossCase> cases() {
   return all;
 }
 
-LearnerOptions options_for(const std::string& device) {
-  LearnerOptions options;
-  options.device = device;
-  options.threads = 2;
-  options.loader_threads = 2;
-  options.batch = 8;
-  options.seed = 5;
-  return options;
-}
-
 Learner learner(const LearnerOptions& options) {
   return Learner(tests::small_model(options.seed), std::make_shared<Stripes>(29, 1, true),
                  std::make_shared<Stripes>(13, 2), options);
@@ -174,7 +164,7 @@ TEST_CASE("weights of several labels a picture are pairs: what is not there, and
 }
 
 TEST_CASE("a learner refuses targets that make no sense before it computes anything") {
-  LearnerOptions options = options_for("cpu");
+  LearnerOptions options = tests::small_options("cpu");
   options.targets.class_weights = {1, 2, 3};
   CHECK(error_of([&] { learner(options); }) == "3 class weights for 2 classes");
 }
@@ -227,14 +217,14 @@ TEST_CASE("a mixture: shares follow Beta(alpha, alpha), partners are a permutati
 }
 
 TEST_CASE("smoothing of 0 and weights of 1 train like plain cross-entropy, and the rest learns and repeats itself") {
-  LearnerOptions plain = options_for("cpu"), shares = options_for("cpu");
+  LearnerOptions plain = tests::small_options("cpu"), shares = tests::small_options("cpu");
   shares.targets.class_weights = {1, 1};
   const auto rows = learner(plain).fit(0.02, 2), same = learner(shares).fit(0.02, 2);
   CHECK(same.back().train_loss == doctest::Approx(rows.back().train_loss).epsilon(1e-4));
   for (const std::string& device : tests::devices()) {
     CAPTURE(device);
     for (const bool freeze : {false, true}) {
-      LearnerOptions options = options_for(device);
+      LearnerOptions options = tests::small_options(device);
       options.targets.label_smoothing = 0.1;
       options.targets.class_weights = {1, 2};
       options.mixup = 0.4;
@@ -256,7 +246,7 @@ TEST_CASE("several labels a picture: trained, evaluated, kept in RUN, and used f
   for (const std::string& device : tests::devices()) {
     CAPTURE(device);
     TemporaryFolder folder;
-    LearnerOptions options = options_for(device);
+    LearnerOptions options = tests::small_options(device);
     options.run = folder.path() / "run";
     Learner learn(tests::small_model(5), std::make_shared<Labelled>(40, 1), std::make_shared<Labelled>(16, 2), options);
     const auto rows = learn.fit(0.1, 6);
@@ -282,7 +272,7 @@ TEST_CASE("several labels a picture: trained, evaluated, kept in RUN, and used f
   }
   CHECK(error_of([] {
           Learner(tests::small_model(5), std::make_shared<Labelled>(8, 1), std::make_shared<Stripes>(8, 2),
-                  options_for("cpu"));
+                  tests::small_options("cpu"));
         }).find("several labels") != std::string::npos);
 }
 
@@ -291,7 +281,7 @@ TEST_CASE(
   for (const std::string& device : tests::devices()) {
     CAPTURE(device);
     const auto trained = [&](std::vector<float> weights, bool freeze) {
-      LearnerOptions options = options_for(device);
+      LearnerOptions options = tests::small_options(device);
       options.targets.class_weights = std::move(weights);
       options.freeze = freeze;
       Learner learn(tests::small_model(5), std::make_shared<Labelled>(40, 1), std::make_shared<Labelled>(16, 2),
@@ -310,7 +300,7 @@ TEST_CASE(
       CHECK(trained({1, 8}, freeze).second > plain + 0.5);
     }
   }
-  LearnerOptions options = options_for("cpu");
+  LearnerOptions options = tests::small_options("cpu");
   options.targets.class_weights = {1, 2};
   options.loss = binary_cross_entropy_loss();
   CHECK(error_of([&] {
@@ -319,7 +309,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a loss of one's own is given shares where they are asked for") {
-  LearnerOptions options = options_for("cpu");
+  LearnerOptions options = tests::small_options("cpu");
   options.targets.label_smoothing = 0.2;
   options.loss = [](Graph& graph, ValueId logits, ValueId labels) {
     return ops::scale(graph, "loss", ops::cross_entropy_soft(graph, "mine", logits, labels), 2);

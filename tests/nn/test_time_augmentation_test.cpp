@@ -14,19 +14,9 @@ using tests::Stripes;
 
 namespace {
 
-LearnerOptions options() {
-  LearnerOptions result;
-  result.device = "cpu";
-  result.threads = 2;
-  result.loader_threads = 2;
-  result.batch = 8;
-  result.seed = 5;
-  return result;
-}
-
 Learner trained() {
   Learner learn(tests::small_model(5), std::make_shared<Stripes>(29, 1, true), std::make_shared<Stripes>(13, 2),
-                options());
+                tests::small_options());
   learn.fit(0.05, 2);
   return learn;
 }
@@ -56,7 +46,8 @@ TEST_CASE("test-time augmentation of 4 and of 5 versions, by hand from the singl
   };
   const Evaluation unmoved = learn.evaluate(plain);
   std::vector<Evaluation> versions;
-  for (std::int64_t v = 0; v < 5; ++v) versions.push_back(learn.evaluate(Version(13, 2, options().seed, v)));
+  for (std::int64_t v = 0; v < 5; ++v)
+    versions.push_back(learn.evaluate(Version(13, 2, tests::small_options().seed, v)));
   const Evaluation four = learn.evaluate(plain, shifted, 4), five = learn.evaluate(plain, shifted, 5);
   double most = 0;
   for (std::size_t i = 0; i < 13; ++i) {

@@ -11,6 +11,7 @@
 #include "core/device.h"
 #include "kernels/error.h"
 #include "tests/parity/checks.h"
+#include "tools/command_line.h"
 
 using namespace weft;
 using namespace weft::parity;
@@ -75,7 +76,7 @@ bool compare(const std::string& file, const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Compares Weft's training step with PyTorch's float64: relative errors, norm over norm."};
+  CLI::App app{"Compares Weft's training step with PyTorch's float64: relative errors, norm over norm.", "parity"};
   Options options;
   app.add_option("files", options.files, "safetensors of one training step each")->required();
   app.add_option("--device", options.device, "auto, cpu, simt, cuda or cuda:N")->capture_default_str();
@@ -85,10 +86,11 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--threads", options.threads, "of cpu and simt; 0: all there are")->check(CLI::NonNegativeNumber);
   app.add_flag("--all", options.all, "print every number, not the worst alone");
+  cli::add_version(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    return cli::answer(app, error);
   }
   try {
     bool good = true;

@@ -248,6 +248,30 @@ TEST_CASE("what changes pictures is refused where the head alone is trained, on 
             .status == 0);
 }
 
+TEST_CASE("--resume takes from config.json only what the command line would have taken") {
+  const TemporaryFolder folder;
+  const auto run = folder / "run";
+  REQUIRE(dogs_vs_cats(train(run, {"--arch", "lenet", "--epochs", "1"})).status == 0);
+  const std::string sound = read_all(run / "config.json");
+  const std::pair<const char*, const char*> altered[] = {{"batch", "0"},      {"batch", "many"},  {"momentum", "nan"},
+                                                         {"momentum", "1.5"}, {"threads", "-1"},  {"freeze", "perhaps"},
+                                                         {"max-zoom", "inf"}, {"augment", "wild"}};
+  for (const auto& [option, value] : altered) {
+    auto json = nlohmann::json::parse(sound);
+    REQUIRE(json["options"].contains(option));
+    json["options"][option] = value;
+    write_all(run / "config.json", json.dump());
+    const auto refused = dogs_vs_cats({"train", "--out", run.string(), "--resume"});
+    CAPTURE(option);
+    CAPTURE(refused.err);
+    CHECK(refused.status != 0);
+    CHECK(lines(refused.err) == 1);
+    CHECK(refused.err.find(std::string("--") + option) != std::string::npos);
+  }
+  write_all(run / "config.json", sound);
+  CHECK(dogs_vs_cats({"train", "--out", run.string(), "--resume"}).status == 0);
+}
+
 TEST_CASE("--resume with another option is refused") {
   const TemporaryFolder folder;
   const auto run = folder / "run";

@@ -19,9 +19,8 @@ class KeptOptions {
  public:
   explicit KeptOptions(CLI::App* verb) : verb_(verb) {}
 
-  /// Adds --NAME for `field`, which must outlive the command; a flag where it is a bool; a real
-  /// number must be finite. `may_differ`: a resumed run
-  /// may have another (device, thread count), and says so in a line.
+  /// Adds --NAME for `field`, which must outlive the command; a flag where it is a bool; a real number must be finite.
+  /// `may_differ`: a resumed run may have another (device, thread count), and says so in a line.
   template <class T>
   CLI::Option* add(const std::string& name, T& field, const std::string& help, bool may_differ = false) {
     CLI::Option* option = nullptr;
@@ -32,17 +31,12 @@ class KeptOptions {
       option = verb_->add_option("--" + name, field, help)->capture_default_str()->take_last();
       if constexpr (std::is_floating_point_v<T>) option->check(finite_number());
     }
-    kept_.push_back({name, option, [&field] { return fmt::format("{}", field); },
-                     [&field, name](const std::string& text) {
-                       if (!CLI::detail::lexical_cast(text, field))
-                         fail(fmt::format("config.json: option {} is {}", name, text));
-                     },
-                     may_differ});
+    kept_.push_back({name, option, [&field] { return fmt::format("{}", field); }, may_differ});
     return option;
   }
 
-  /// From a stopped run's options, those that were not given now. Throws Error naming one that was given and differs;
-  /// `where` names the run in it.
+  /// From a stopped run's options, those that were not given now. Throws Error naming one that was given and differs,
+  /// or one that the command line would not take (the file was altered); `where` names the run in it.
   void take(const std::map<std::string, std::string>& former, const std::string& where);
   /// By name, as text, for config.json.
   std::map<std::string, std::string> texts() const;
@@ -53,7 +47,6 @@ class KeptOptions {
     std::string name;
     CLI::Option* option;
     std::function<std::string()> text;
-    std::function<void(const std::string&)> set;
     bool may_differ;
   };
 

@@ -9,7 +9,6 @@
 #include <new>
 #include <string>
 
-#include "core/version.h"
 #include "kernels/error.h"
 #include "tools/command_line.h"
 #include "tools/dogs_vs_cats/commands.h"
@@ -51,7 +50,7 @@ void require_choice(const std::string& option, const std::string& value, const s
 int main(int argc, char** argv) {
   CLI::App app{"Trains and uses picture classifiers. DATA has train/CLASS/* and valid/CLASS/*, or CLASS/* alone.",
                "dogs_vs_cats"};
-  app.set_version_flag("--version", std::string("weft ") + weft::version());
+  weft::cli::add_version(app);
   app.require_subcommand(1);
   weft::cli::add_train(app);
   weft::cli::add_predict(app);
