@@ -58,7 +58,7 @@ const Op batch_norm_fold = {
     .formula =
         "scale[k] = weight[k] / sqrt(running_var[k] + eps); shift[k] = (conv_bias[k] - running_mean[k]) scale[k] + "
         "bias[k]; all (K)",
-    .peer = nullptr,
+    .peer = nullptr,  // a launch over C numbers, which no library has alone
     .extent_names = kExtents,
     .scalar_names = kScalars,
     .signature =

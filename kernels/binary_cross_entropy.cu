@@ -169,7 +169,7 @@ const Op binary_cross_entropy = {
     .formula =
         "loss = 1/n sum_i (max(logits[i], 0) - logits[i] targets[i] + log(1 + exp(-|logits[i]|))); logits, targets "
         "(n), loss (1)",
-    .peer = nullptr,
+    .peer = nullptr,  // cuDNN has no loss
     .extent_names = kExtents,
     .scalar_names = {},
     .signature =
@@ -192,7 +192,7 @@ const Op binary_cross_entropy = {
 const Op binary_cross_entropy_backward = {
     .name = "binary_cross_entropy_backward",
     .formula = "dlogits[i] = dloss/n (1 / (1 + exp(-logits[i])) - targets[i]); logits, targets, dlogits (n), dloss (1)",
-    .peer = nullptr,
+    .peer = nullptr,  // cuDNN has no loss
     .extent_names = kExtents,
     .scalar_names = {},
     .signature =

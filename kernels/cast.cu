@@ -208,7 +208,7 @@ Fill fill_of(DType from) {
 const Op cast = {
     .name = "cast",
     .formula = "y[i] = x[i], rounded to nearest even (to an integer: towards zero); x, y (n)",
-    .peer = nullptr,
+    .peer = nullptr,  // no function of cuDNN's or cuBLAS's changes a type alone
     .extent_names = kExtents,
     .scalar_names = {},
     .signature =

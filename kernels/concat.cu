@@ -214,7 +214,7 @@ double bytes(const Problem& p) {
 const Op concat = {
     .name = "concat",
     .formula = "y[n, o_k + c] = x_k[n,c], o_k = C0 + ... + C(k-1); x_k (rows, C_k), y (rows, sum C_k)",
-    .peer = nullptr,
+    .peer = nullptr,  // no library has one: frameworks copy
     .extent_names = kExtents,
     .scalar_names = {},
     .signature =
@@ -237,7 +237,7 @@ const Op concat = {
 const Op concat_backward = {
     .name = "concat_backward",
     .formula = "dx_k[n,c] = dy[n, o_k + c], o_k = C0 + ... + C(k-1); dy (rows, sum C_k), dx_k (rows, C_k)",
-    .peer = nullptr,
+    .peer = nullptr,  // no library has one: frameworks copy
     .extent_names = kExtents,
     .scalar_names = {},
     .signature =

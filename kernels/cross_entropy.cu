@@ -260,7 +260,7 @@ const Op cross_entropy = {
     .formula =
         "loss = 1/N sum_n (lse[n] - logits[n, labels[n]]), lse[n] = log sum_c exp(logits[n,c]); logits (N, C), "
         "labels, lse (N), loss (1)",
-    .peer = nullptr,
+    .peer = nullptr,  // cuDNN has softmax, and no loss
     .extent_names = kExtents,
     .scalar_names = {},
     .signature =
@@ -287,7 +287,7 @@ const Op cross_entropy_backward = {
     .formula =
         "dlogits[n,c] = dloss/N (exp(logits[n,c] - lse[n]) - [c = labels[n]]); logits, dlogits (N, C), "
         "labels, lse (N), dloss (1)",
-    .peer = nullptr,
+    .peer = nullptr,  // cuDNN has softmax, and no loss
     .extent_names = kExtents,
     .scalar_names = {},
     .signature =

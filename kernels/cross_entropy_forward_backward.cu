@@ -3,7 +3,8 @@
 // x, dx are logits (N, C); labels int32 (N); loss, dloss float32 (1).
 // cross_entropy and its gradient in one, for training: what the loss is multiplied by (1, or a loss scale) is known
 // before the loss is. About 8NC flops. Apart they move 12NC bytes in float32, for each reads the logits; the floor is
-// one read and one write, 8NC. A label outside [0, C) gives NaN, in the loss and in its row's gradient.
+// one read and one write, 8NC. A label outside [0, C) gives NaN, in the loss and in its row's gradient. It is measured
+// beside the two: a graph asks for the loss first and its gradient a pass later, and so holds those.
 
 #include "kernels/catalogue_ops.h"
 #include "kernels/element.h"
@@ -239,7 +240,7 @@ const Op cross_entropy_forward_backward = {
     .formula =
         "loss = 1/N sum_n (lse[n] - logits[n, labels[n]]), dlogits[n,c] = dloss/N (exp(logits[n,c] - lse[n]) - [c = "
         "labels[n]]), lse[n] = log sum_c exp(logits[n,c]); logits, dlogits (N, C), labels (N), loss, dloss (1)",
-    .peer = nullptr,
+    .peer = nullptr,  // cuDNN has softmax, and no loss
     .extent_names = kExtents,
     .scalar_names = {},
     .signature =

@@ -276,7 +276,7 @@ const Op cross_entropy_soft = {
     .formula =
         "loss = 1/N sum_nc targets[n,c] (lse[n] - logits[n,c]), lse[n] = log sum_c exp(logits[n,c]); logits, targets "
         "(N, C), lse (N), loss (1)",
-    .peer = nullptr,
+    .peer = nullptr,  // cuDNN has softmax, and no loss
     .extent_names = kExtents,
     .scalar_names = {},
     .signature =
@@ -305,7 +305,7 @@ const Op cross_entropy_soft_backward = {
     .formula =
         "dlogits[n,c] = dloss/N (sum_k targets[n,k] exp(logits[n,c] - lse[n]) - targets[n,c]); logits, targets, "
         "dlogits (N, C), lse (N), dloss (1)",
-    .peer = nullptr,
+    .peer = nullptr,  // cuDNN has softmax, and no loss
     .extent_names = kExtents,
     .scalar_names = {},
     .signature =

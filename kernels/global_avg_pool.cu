@@ -252,7 +252,7 @@ const Op global_avg_pool = {
 const Op global_avg_pool_backward = {
     .name = "global_avg_pool_backward",
     .formula = "dx[n,h,w,c] = dy[n,c] / (H W); dy (N, C), dx (N, H, W, C)",
-    .peer = nullptr,
+    .peer = "cudnn:pooling_backward_average_global",
     .extent_names = kExtents,
     .scalar_names = {},
     .signature =

@@ -1,7 +1,8 @@
 // normalize_pixels: y[n,c] = (x[n,c] / 255 - mean[c]) / std[c].   x uint8, y (rows, C); mean, std float32 (C).
 // Decoded pictures, dense NHWC, become a network's input: rows are pictures times pixels, C is 3 or 1. Sent to the
 // device as bytes they are a quarter of what floats would be. 2 rows C flops; x is 1 byte an element and y 4, or 2 in
-// bfloat16: bound by memory.
+// bfloat16: bound by memory. For programs that send pictures as bytes: the loader in data/ normalises on the host,
+// where it decodes, so no graph of Weft's own holds this op.
 
 #include "kernels/catalogue_ops.h"
 #include "kernels/channel_walk.h"
@@ -132,7 +133,7 @@ double elements(const Problem& p) {
 const Op normalize_pixels = {
     .name = "normalize_pixels",
     .formula = "y[n,c] = (x[n,c] / 255 - mean[c]) / std[c]; x uint8, y (rows, C), mean, std float32 (C)",
-    .peer = nullptr,
+    .peer = nullptr,  // no library of bench/ knows pixels
     .extent_names = kExtents,
     .scalar_names = {},
     .signature =

@@ -91,7 +91,7 @@ const Op sgd_step = {
     .formula =
         "g = dweight + weight_decay weight; velocity <- momentum velocity + g; "
         "weight <- weight - lr (nesterov ? g + momentum velocity : velocity); all (n)",
-    .peer = nullptr,
+    .peer = nullptr,  // no library updates weights: frameworks have kernels of their own
     .extent_names = kExtents,
     .scalar_names = kScalars,
     .signature =

@@ -141,7 +141,8 @@ bool rounds_down(const Problem& problem) {
 }  // namespace
 
 std::optional<PeerCall> cudnn_pooling(const Cudnn& cudnn, const std::string& function, const Call& call, Clock& clock) {
-  const bool global = function == "reduce_tensor_average";
+  // A pooling with one window: the whole picture.
+  const bool global = function == "reduce_tensor_average" || function.ends_with("_global");
   if (!function.starts_with("pooling_") && !global) return {};
   if (!global && !rounds_down(call.problem())) return {};
   const bool max = function.ends_with("_max"), backward = function.starts_with("pooling_backward");

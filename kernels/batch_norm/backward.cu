@@ -262,7 +262,7 @@ const Op batch_norm_eval_backward = {
     .formula =
         "dx = weight invstd dy, dweight = sum_n dy xhat, dbias = sum_n dy, of the running statistics, [dresidual =] dy "
         "where 0 < y [< ceiling]; dy, x, y, dx, dresidual (rows, C), all else (C)",
-    .peer = nullptr,
+    .peer = nullptr,  // cuDNN's backward pass is that of the batch's statistics alone
     .extent_names = kBatchNormExtents,
     .scalar_names = kBatchNormScalars,
     .signature = signature<false>,

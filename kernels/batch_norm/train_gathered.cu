@@ -77,7 +77,7 @@ const Op batch_norm_train_gathered = {
     .formula =
         "y[n,c] = relu?((x[n,c] - mean[c]) / sqrt(var[c] + eps) weight[c] + bias[c] [+ residual[n,c]]); x, "
         "residual, y (rows, C), all else (C)",
-    .peer = nullptr,
+    .peer = nullptr,  // no library takes the statistics that a convolution gathered, and keeps the running ones
     .extent_names = kBatchNormExtents,
     .scalar_names = kBatchNormScalars,
     .signature =

@@ -264,9 +264,8 @@ int64_t conv2d_backward_filter_implicit_mma_workspace(const Problem& problem) {
 }
 
 bool takes_implicit_mma(const Problem& problem) {
-  constexpr int64_t kMostPixels = 1 << 30;  // patches.h numbers them by 32 bits
   const ConvShape z = conv_shape(problem);
-  if (z.pixels_in() >= kMostPixels || z.pixels_out() >= kMostPixels) return false;
+  if (!z.numbers_pixels() || !z.numbers_groups()) return false;
   return problem.dtype == DType::bf16 || problem.extents[extents::Conv2d::tf32] != 0;
 }
 

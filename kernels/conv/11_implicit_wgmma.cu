@@ -279,7 +279,7 @@ int64_t conv2d_backward_filter_implicit_wgmma_workspace(const Problem& problem) 
 
 bool takes_implicit_wgmma(const Problem& problem) {
   const ConvShape z = conv_shape(problem);
-  return problem.dtype == DType::bf16 && z.groups == 1 && has_map(forward_patches(z));
+  return problem.dtype == DType::bf16 && z.groups == 1 && z.numbers_pixels() && has_map(forward_patches(z));
 }
 
 bool takes_backward_filter_implicit_wgmma(const Problem& problem) {
@@ -288,7 +288,7 @@ bool takes_backward_filter_implicit_wgmma(const Problem& problem) {
 
 bool takes_backward_data_implicit_wgmma(const Problem& problem) {
   const ConvShape z = conv_shape(problem);
-  if (problem.dtype != DType::bf16 || z.groups != 1 || z.C % 8 != 0) return false;
+  if (problem.dtype != DType::bf16 || z.groups != 1 || !z.numbers_pixels() || z.C % 8 != 0) return false;
   for (int of_class = 0; of_class < z.stride_h * z.stride_w; ++of_class)
     if (!has_map(data_patches(z, of_class))) return false;
   return true;

@@ -124,7 +124,7 @@ template void launch_col2im(const ConvShape&, const __nv_bfloat16*, __nv_bfloat1
 const Op im2col = {
     .name = "im2col",
     .formula = "columns[(n,p,q), (r,s,c)] = x[n, p stride - pad + r dilation, q stride - pad + s dilation, c]",
-    .peer = nullptr,
+    .peer = nullptr,  // cuDNN's im2col knows NCHW alone
     .extent_names = kConvExtents,
     .scalar_names = {},
     .signature = [](const Problem& p) { return signature_of(p, false); },
@@ -141,7 +141,7 @@ const Op im2col = {
 const Op col2im = {
     .name = "col2im",
     .formula = "dx[n,h,w,c] = sum of dcolumns[(n,p,q), (r,s,c)] over what was copied from x[n,h,w,c]",
-    .peer = nullptr,
+    .peer = nullptr,  // cuDNN has none
     .extent_names = kConvExtents,
     .scalar_names = {},
     .signature = [](const Problem& p) { return signature_of(p, true); },

@@ -8,8 +8,8 @@
 // The direct loops fetched each number anew for each use; here the product's tiles reuse it. The price is the columns:
 // R S / stride^2 times the picture, written once and read once (more often where K has several tiles). Columns of a
 // whole batch may be gigabytes, so the convolution is taken in parts, as many pictures at a time as fit a fixed budget
-// (im2col_parts.h). A 1x1 filter of stride 1 needs no columns: the picture is its own. Groups are left to others: each
-// would be a product of its own, of a few columns.
+// (im2col_parts.h). The columns of a 1x1 filter of stride 1 are a copy of the picture: pointwise-gemm does without.
+// Groups are left to others: each would be a product of its own, of a few columns.
 
 #include <algorithm>
 
@@ -25,30 +25,18 @@ namespace {
 
 using extents::Conv2d;
 
-// For the columns of the pictures taken at a time. On simt small, so that they stay in the processor's cache, and so
-// that tests of small shapes come by here more than once.
-constexpr int64_t kColumnsBudget = WEFT_TARGET_IS_CUDA ? int64_t{256} << 20 : int64_t{1} << 20;
-
 /// Up to a multiple of 256: parts of the workspace begin there.
 int64_t whole_lines(int64_t bytes) {
   return ceil_div(bytes, 256) * 256;
 }
 
-/// The parts of forward and backward filter. What is its own columns needs no cutting.
-std::vector<ConvPart> parts_with_columns(const ConvShape& z, int64_t rows) {
-  return parts_by_output(z, z.is_pointwise() ? z.pixels_out() : rows);
-}
-
 int64_t columns_bytes(const ConvShape& z, int64_t rows, int64_t element_bytes) {
-  if (z.is_pointwise()) return 0;
   return whole_lines(parts_by_output(z, rows).front().shape.pixels_out() * z.patch() * element_bytes);
 }
 
-/// The patches of a part of `z` as a matrix: the picture itself, or what is written to the workspace. (Not the part is
-/// asked which: of a 1x1 filter with padding a band may have none above, and some below.)
+/// The patches of a part as a matrix, written to the workspace.
 template <class T>
-const T* columns_of(const ConvShape& z, const ConvPart& part, const T* x, void* workspace, Stream stream) {
-  if (z.is_pointwise()) return x;
+const T* columns_of(const ConvPart& part, const T* x, void* workspace, Stream stream) {
   auto* columns = static_cast<T*>(workspace);
   launch_im2col(part.shape, x + part.x, columns, stream);
   return columns;
@@ -63,8 +51,8 @@ void forward(const Problem& problem, int64_t rows, void* const* operands, void* 
   const auto* bias = e[Conv2d::has_bias] ? static_cast<const T*>(operands[kConvBias]) : nullptr;
   const auto* residual = e[Conv2d::has_residual] ? static_cast<const T*>(operands[kConvResidual]) : nullptr;
   auto* y = static_cast<T*>(operands[kConvY]);
-  for (const ConvPart& part : parts_with_columns(z, rows))
-    gemm_best<T, T>({.a = columns_of(z, part, x, workspace, stream),
+  for (const ConvPart& part : parts_by_output(z, rows))
+    gemm_best<T, T>({.a = columns_of(part, x, workspace, stream),
                      .b = weight,
                      .bias = bias,
                      .residual = residual == nullptr ? nullptr : residual + part.y,
@@ -84,10 +72,6 @@ void backward_data(const Problem& problem, int64_t rows, void* const* operands, 
   const auto* dy = static_cast<const T*>(operands[0]);
   const auto* weight = static_cast<const T*>(operands[1]);
   auto* dx = static_cast<T*>(operands[2]);
-  if (z.is_pointwise()) {
-    gemm_best<T, T>({.a = dy, .b = weight, .bias = nullptr, .y = dx, .M = z.pixels_out(), .N = z.C, .K = z.K}, stream);
-    return;
-  }
   auto* dcolumns = static_cast<float*>(workspace);
   for (const ConvPart& part : parts_by_input(z, rows)) {
     if (part.shape.P > 0)  // else no patch reaches these rows, and their gradient is 0
@@ -133,7 +117,7 @@ struct FilterWorkspace {
                             ? 0
                             : whole_lines(int64_t{z.K} * z.patch() * static_cast<int64_t>(sizeof(float))))),
         product_bytes(gemm_best_workspace(
-            filter_product<T, float>(parts_with_columns(z, rows).front().shape, nullptr, nullptr, nullptr, false))) {}
+            filter_product<T, float>(parts_by_output(z, rows).front().shape, nullptr, nullptr, nullptr, false))) {}
   int64_t bytes() const { return product + product_bytes; }
 };
 
@@ -150,8 +134,8 @@ void backward_filter(const Problem& problem, int64_t rows, void* const* operands
   constexpr bool kRounds = sizeof(T) < sizeof(float);
   auto* const dweight = kRounds ? reinterpret_cast<float*>(memory + places.sums) : static_cast<float*>(operands[2]);
   bool adds = false;
-  for (const ConvPart& part : parts_with_columns(z, rows)) {
-    const T* const columns = columns_of(z, part, x, workspace, stream);
+  for (const ConvPart& part : parts_by_output(z, rows)) {
+    const T* const columns = columns_of(part, x, workspace, stream);
     gemm_best(filter_product(part.shape, dy + part.y, columns, dweight, adds), stream,
               {memory + places.product, places.product_bytes});
     adds = true;
@@ -182,7 +166,6 @@ int64_t conv2d_in_parts_workspace(const Problem& problem, int64_t rows) {
 }
 int64_t conv2d_backward_data_in_parts_workspace(const Problem& problem, int64_t rows) {
   const ConvShape z = conv_shape(problem);
-  if (z.is_pointwise()) return 0;
   int64_t most = 0;
   for (const ConvPart& part : parts_by_input(z, rows)) most = std::max(most, part.shape.pixels_out());
   return whole_lines(most * z.patch() * static_cast<int64_t>(sizeof(float)));
@@ -191,25 +174,6 @@ int64_t conv2d_backward_filter_in_parts_workspace(const Problem& problem, int64_
   int64_t bytes = 0;
   with_type(problem.dtype, [&]<class T>() { bytes = FilterWorkspace<T>(conv_shape(problem), rows).bytes(); });
   return bytes;
-}
-
-void conv2d_im2col_gemm(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
-  conv2d_in_parts(problem, rows_within(kColumnsBudget, problem), operands, workspace, stream);
-}
-void conv2d_backward_data_im2col_gemm(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
-  conv2d_backward_data_in_parts(problem, rows_within(kColumnsBudget, problem, true), operands, workspace, stream);
-}
-void conv2d_backward_filter_im2col_gemm(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
-  conv2d_backward_filter_in_parts(problem, rows_within(kColumnsBudget, problem), operands, workspace, stream);
-}
-int64_t conv2d_im2col_gemm_workspace(const Problem& problem) {
-  return conv2d_in_parts_workspace(problem, rows_within(kColumnsBudget, problem));
-}
-int64_t conv2d_backward_data_im2col_gemm_workspace(const Problem& problem) {
-  return conv2d_backward_data_in_parts_workspace(problem, rows_within(kColumnsBudget, problem, true));
-}
-int64_t conv2d_backward_filter_im2col_gemm_workspace(const Problem& problem) {
-  return conv2d_backward_filter_in_parts_workspace(problem, rows_within(kColumnsBudget, problem));
 }
 
 bool conv_has_no_groups(const Problem& problem) {

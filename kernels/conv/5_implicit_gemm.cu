@@ -65,10 +65,8 @@ void backward_filter(const Problem& problem, void* const* operands, Stream strea
 }  // namespace
 
 bool conv2d_implicit_gemm_takes(const Problem& problem) {
-  constexpr int64_t kMostPixels = 1 << 30;  // patches.h numbers them by 32 bits
-  constexpr int kMostGroups = 65535;        // a grid's extent in z
   const ConvShape z = conv_shape(problem);
-  return z.groups <= kMostGroups && z.pixels_in() < kMostPixels && z.pixels_out() < kMostPixels;
+  return z.numbers_groups() && z.numbers_pixels();
 }
 
 void conv2d_implicit_gemm(const Problem& problem, void* const* operands, void*, Stream stream) {

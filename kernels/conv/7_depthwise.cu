@@ -150,8 +150,7 @@ dim3 grid_for(int64_t pixels, int channels) {
 constexpr int kMostChannels = 65535 * kLanes;
 
 bool is_depthwise(const ConvShape& z) {
-  constexpr int64_t kMostPixels = 1 << 30;  // patches.h numbers them by 32 bits
-  return z.channels() == 1 && z.K <= kMostChannels && z.pixels_in() < kMostPixels && z.pixels_out() < kMostPixels;
+  return z.channels() == 1 && z.K <= kMostChannels && z.numbers_pixels();
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 //   1_direct.cu        the three passes as nested loops, a thread an element of the result
 //   2_im2col.cu        im2col and col2im: the picture as a matrix of patches, and back; ops of their own
 //   3_im2col_gemm.cu   the three passes as one matrix product each
-//   4_im2col_tiles.cu  the same, with no more of the patches at a time than the L2 cache holds
+//   4_im2col_tiles.h   the same, with no more of the patches at a time than the L2 cache holds
 //   5_implicit_gemm.cu the same products, their patches gathered on the way into shared memory
 //   6_split_k.cu       backward filter over slices of the pixels, added in a fixed order
 //   7_depthwise.cu     groups of one channel: no product, but filters kept in shared memory
@@ -18,10 +18,12 @@
 //   10_implicit_mma.cu     the three passes as products whose patches are fetched where they lie, on tensor cores
 //   11_implicit_wgmma.cu   the same on Hopper's: TMA's im2col mode brings the patches, wgmma multiplies
 //   12_implicit_persistent.cu  forward and backward data by blocks that stay; results leave through the copy engine
+//   13_pointwise_gemm.cu   1x1: the product of what is there already, by all of gemm's ladder
 //   epilogue.h         what happens to a finished sum of the forward pass
 //   im2col_parts.h     what 3 and 4 share: a convolution's parts are convolutions
 //   implicit_gemm.h    the loop of 5, 6 and 9, and what each pass fetches and stores
 //   patches.h, im2col_map.h  what 5, 6, 10 and 11 share: where patches lie, and as the copy engine brings them
+//   shape.cu           a call's extents as kernels see them, and its checks
 //   statistics.h, statistics.cu  conv2d_statistics: the mean and variance of y with y
 //   conv2d.cu          the catalogue's entries, and the choice
 //
@@ -45,6 +47,13 @@ struct ConvShape {
   __host__ __device__ int channels() const { return C / groups; }
   __host__ __device__ int filters() const { return K / groups; }
   __host__ __device__ int patch() const { return R * S * channels(); }
+  /// True where patches.h can number pixels by 32 bits, and a tile's or a tap's more. For Needs::takes.
+  bool numbers_pixels() const {
+    constexpr int64_t kMost = 1 << 30;
+    return pixels_in() < kMost && pixels_out() < kMost;
+  }
+  /// True where a grid's third extent can number the groups. For Needs::takes.
+  bool numbers_groups() const { return groups <= 65535; }
 
   /// The row of x under tap r of output row p; outside [0, H) it is padding. The same for columns.
   __host__ __device__ int row_in(int p, int r) const { return p * stride_h - pad_h + r * dilation_h; }
@@ -82,22 +91,11 @@ void conv2d_direct(const Problem&, void* const* operands, void* workspace, Strea
 void conv2d_backward_data_direct(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_backward_filter_direct(const Problem&, void* const* operands, void* workspace, Stream stream);
 
-void conv2d_im2col_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
-void conv2d_backward_data_im2col_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
-void conv2d_backward_filter_im2col_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
+// im2col-gemm's and im2col-tiles' stand in im2col_parts.h.
+
 /// For Needs::takes: no groups; forward, what gemm's epilogue can do: no scale, no ceiling.
 bool conv2d_im2col_gemm_takes(const Problem& problem);
 bool conv_has_no_groups(const Problem& problem);
-int64_t conv2d_im2col_gemm_workspace(const Problem& problem);
-int64_t conv2d_backward_data_im2col_gemm_workspace(const Problem& problem);
-int64_t conv2d_backward_filter_im2col_gemm_workspace(const Problem& problem);
-
-void conv2d_im2col_tiles(const Problem&, void* const* operands, void* workspace, Stream stream);
-void conv2d_backward_data_im2col_tiles(const Problem&, void* const* operands, void* workspace, Stream stream);
-void conv2d_backward_filter_im2col_tiles(const Problem&, void* const* operands, void* workspace, Stream stream);
-int64_t conv2d_im2col_tiles_workspace(const Problem& problem);
-int64_t conv2d_backward_data_im2col_tiles_workspace(const Problem& problem);
-int64_t conv2d_backward_filter_im2col_tiles_workspace(const Problem& problem);
 
 void conv2d_implicit_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_implicit_gemm_wide(const Problem&, void* const* operands, void* workspace, Stream stream);
@@ -139,7 +137,7 @@ void conv2d_implicit_wgmma(const Problem&, void* const* operands, void* workspac
 void conv2d_backward_data_implicit_wgmma(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_backward_filter_implicit_wgmma(const Problem&, void* const* operands, void* workspace, Stream stream);
 int64_t conv2d_backward_filter_implicit_wgmma_workspace(const Problem& problem);
-/// For Needs::takes: bf16, or float32 that may be rounded to TF32.
+/// For Needs::takes: bf16, or float32 that may be rounded to TF32; groups that a grid can number.
 bool takes_implicit_mma(const Problem& problem);
 /// For Needs::takes: bf16, groups of 1, channels in eights (TMA's strides), corners and offsets that a map can hold.
 bool takes_implicit_wgmma(const Problem& problem);
@@ -151,5 +149,13 @@ void conv2d_backward_data_implicit_persistent(const Problem&, void* const* opera
 /// For Needs::takes: what implicit-wgmma takes, results with channels in eights, and no stride backward.
 bool takes_implicit_persistent(const Problem& problem);
 bool takes_backward_data_implicit_persistent(const Problem& problem);
+
+void conv2d_pointwise_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_data_pointwise_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_filter_pointwise_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
+int64_t conv2d_backward_filter_pointwise_gemm_workspace(const Problem& problem);
+/// For Needs::takes: 1x1 of stride 1, no padding, one group; forward, what gemm's epilogue can do.
+bool conv_is_pointwise(const Problem& problem);
+bool conv2d_pointwise_gemm_takes(const Problem& problem);
 
 }  // namespace weft::WEFT_TARGET

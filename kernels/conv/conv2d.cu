@@ -1,14 +1,12 @@
 // conv2d, conv2d_backward_data, conv2d_backward_filter: the catalogue's entries and the choice of a rung. The formula,
-// its costs and the list of rungs stand in conv.h.
+// its costs and the list of rungs stand in conv.h, a call's checks in shape.cu.
 
 #include <algorithm>
-#include <string>
 #include <string_view>
 
 #include "kernels/catalogue_ops.h"
-#include "kernels/conv/conv.h"
+#include "kernels/conv/4_im2col_tiles.h"
 #include "kernels/conv/entry.h"
-#include "kernels/error.h"
 #include "kernels/launch_math.h"
 #include "kernels/ops.h"
 #include "kernels/reference/reference.h"
@@ -17,10 +15,6 @@ namespace weft::WEFT_TARGET {
 namespace {
 
 using extents::Conv2d;
-
-int outputs(int64_t in, int64_t pad, int64_t dilation, int64_t taps, int64_t stride) {
-  return static_cast<int>((in + 2 * pad - dilation * (taps - 1) - 1) / stride + 1);
-}
 
 Operand x_of(const ConvShape& z, DType dtype, bool gradient) {
   return {gradient ? "dx" : "x", gradient ? Role::output : Role::input, dtype, 4, {z.N, z.H, z.W, z.C}};
@@ -127,6 +121,12 @@ constexpr const char* kPersistentIdea =
     "A block fetched, multiplied and wrote in turns; one that stays fetches the next tile's patches meanwhile, and the "
     "copy engine carries results off.";
 
+constexpr const char* kPointwiseIdea =
+    "A 1x1 filter's patches are the picture's pixels, which were copied, or looked up one by one; as a product of what "
+    "lies there it has all of gemm's rungs.";
+constexpr Needs kForwardPointwise = {.dtypes = kFloats, .takes = conv2d_pointwise_gemm_takes};
+constexpr Needs kGradientPointwise = {.dtypes = kFloats, .takes = conv_is_pointwise};
+
 constexpr const char* kDepthwiseIdea =
     "Groups of one channel are no product, and neighbouring threads read filters a sector apart; 32 channels' filters "
     "in "
@@ -148,8 +148,8 @@ constexpr double kWinogradFactor = 8;  // its transforms subtract neighbours bef
 
 constexpr Rung kForwardRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_direct},
-    {"im2col-gemm", kGemmIdea, kForwardProduct, conv2d_im2col_gemm, conv2d_im2col_gemm_workspace},
-    {"im2col-tiles", kTilesIdea, kForwardProduct, conv2d_im2col_tiles, conv2d_im2col_tiles_workspace},
+    {"im2col-gemm", kGemmIdea, kForwardProduct, Im2colGemm::forward, Im2colGemm::forward_workspace},
+    {"im2col-tiles", kTilesIdea, kForwardProduct, Im2colTiles::forward, Im2colTiles::forward_workspace},
     {"implicit-gemm", kImplicitIdea, kImplicit, conv2d_implicit_gemm},
     {"implicit-gemm-wide", kImplicitWideIdea, kImplicit, conv2d_implicit_gemm_wide},
     {"depthwise", kDepthwiseIdea, for_depthwise(conv2d_depthwise_takes), conv2d_depthwise},
@@ -158,13 +158,12 @@ constexpr Rung kForwardRungs[] = {
     {"implicit-mma", kMmaIdea, kMma, conv2d_implicit_mma},
     {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_implicit_wgmma), conv2d_implicit_wgmma},
     {"implicit-persistent", kPersistentIdea, for_hopper(takes_implicit_persistent), conv2d_implicit_persistent},
+    {"pointwise-gemm", kPointwiseIdea, kForwardPointwise, conv2d_pointwise_gemm},
 };
 constexpr Rung kDataRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_data_direct},
-    {"im2col-gemm", kGemmIdea, kGradientProduct, conv2d_backward_data_im2col_gemm,
-     conv2d_backward_data_im2col_gemm_workspace},
-    {"im2col-tiles", kTilesIdea, kGradientProduct, conv2d_backward_data_im2col_tiles,
-     conv2d_backward_data_im2col_tiles_workspace},
+    {"im2col-gemm", kGemmIdea, kGradientProduct, Im2colGemm::backward_data, Im2colGemm::backward_data_workspace},
+    {"im2col-tiles", kTilesIdea, kGradientProduct, Im2colTiles::backward_data, Im2colTiles::backward_data_workspace},
     {"implicit-gemm", kImplicitIdea, kImplicit, conv2d_backward_data_implicit_gemm},
     {"implicit-gemm-wide", kImplicitWideIdea, kImplicit, conv2d_backward_data_implicit_gemm_wide},
     {"depthwise", kDepthwiseIdea, for_depthwise(conv2d_backward_data_depthwise_takes), conv2d_backward_data_depthwise},
@@ -174,13 +173,13 @@ constexpr Rung kDataRungs[] = {
     {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_backward_data_implicit_wgmma), conv2d_backward_data_implicit_wgmma},
     {"implicit-persistent", kPersistentIdea, for_hopper(takes_backward_data_implicit_persistent),
      conv2d_backward_data_implicit_persistent},
+    {"pointwise-gemm", kPointwiseIdea, kGradientPointwise, conv2d_backward_data_pointwise_gemm},
 };
 constexpr Rung kFilterRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_filter_direct},
-    {"im2col-gemm", kGemmIdea, kGradientProduct, conv2d_backward_filter_im2col_gemm,
-     conv2d_backward_filter_im2col_gemm_workspace},
-    {"im2col-tiles", kTilesIdea, kGradientProduct, conv2d_backward_filter_im2col_tiles,
-     conv2d_backward_filter_im2col_tiles_workspace},
+    {"im2col-gemm", kGemmIdea, kGradientProduct, Im2colGemm::backward_filter, Im2colGemm::backward_filter_workspace},
+    {"im2col-tiles", kTilesIdea, kGradientProduct, Im2colTiles::backward_filter,
+     Im2colTiles::backward_filter_workspace},
     {"implicit-gemm", kImplicitIdea, kImplicit, conv2d_backward_filter_implicit_gemm},
     {"implicit-gemm-wide", kImplicitWideIdea, kImplicit, conv2d_backward_filter_implicit_gemm_wide},
     {"split-k",
@@ -193,6 +192,8 @@ constexpr Rung kFilterRungs[] = {
      conv2d_backward_filter_implicit_mma_workspace},
     {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_backward_filter_implicit_wgmma),
      conv2d_backward_filter_implicit_wgmma, conv2d_backward_filter_implicit_wgmma_workspace},
+    {"pointwise-gemm", kPointwiseIdea, kGradientPointwise, conv2d_backward_filter_pointwise_gemm,
+     conv2d_backward_filter_pointwise_gemm_workspace},
 };
 
 // Below this the product's tiles are mostly padding, and its two launches cost more than the loops.
@@ -227,16 +228,21 @@ std::string_view multiplier_rung(const Problem& problem, int capability, const N
   if (conv_flops(problem) < kFewestFlopsForGemm) return "direct";
   const bool can_multiply = product.takes(problem);
   const bool implicit = problem.dtype == DType::f32 && kImplicit.takes(problem) && N >= kFewestInGroup;
-  // On simt the product's tiles change threads least. A 1x1 filter's columns are the picture: gemm's own best is at
-  // hand.
-  if (can_multiply && (capability == 0 || !implicit || z.is_pointwise())) return "im2col-gemm";
+  // On simt the product's tiles change threads least.
+  if (can_multiply && (capability == 0 || !implicit)) return "im2col-gemm";
   if (!implicit) return "direct";
   const bool many = std::min(z.C, z.K) >= kFewestForWinograd;
   if (!problem.strict && many && capability > 0 && conv2d_winograd_takes(problem)) return "winograd";
   return ceil_div(M, 128) * ceil_div(N, 128) * z.groups >= kTilesToFill ? "implicit-gemm-wide" : "implicit-gemm";
 }
 
+/// True where a 1x1 filter's pass goes to gemm, whose own choice knows tensor cores from multipliers.
+bool goes_to_gemm(const Problem& problem, const Needs& pointwise) {
+  return pointwise.takes(problem) && conv_flops(problem) >= kFewestFlopsForGemm;
+}
+
 int choose_forward(const Problem& problem, int capability) {
+  if (goes_to_gemm(problem, kForwardPointwise)) return rung_named(kForwardRungs, "pointwise-gemm");
   const ConvShape z = conv_shape(problem);
   if (z.groups > 1 && conv2d_depthwise_takes(problem)) return rung_named(kForwardRungs, "depthwise");
   std::string_view rung = tensor_core_rung(problem, capability, for_hopper(takes_implicit_wgmma), z.C);
@@ -249,6 +255,7 @@ int choose_forward(const Problem& problem, int capability) {
 }
 
 int choose_data(const Problem& problem, int capability) {
+  if (goes_to_gemm(problem, kGradientPointwise)) return rung_named(kDataRungs, "pointwise-gemm");
   const ConvShape z = conv_shape(problem);
   if (z.groups > 1 && conv2d_backward_data_depthwise_takes(problem)) return rung_named(kDataRungs, "depthwise");
   std::string_view rung = tensor_core_rung(problem, capability, for_hopper(takes_backward_data_implicit_wgmma), z.K);
@@ -262,6 +269,10 @@ int choose_filter(const Problem& problem, int capability) {
   if (z.groups > 1 && conv2d_backward_filter_depthwise_takes(problem)) return rung_named(kFilterRungs, "depthwise");
   const std::string_view rung =
       tensor_core_rung(problem, capability, for_hopper(takes_backward_filter_implicit_wgmma), z.C);
+  // Of a filter's gradient the tiles are few and the sums long: gemm's split-K, which is made for cp.async and
+  // mma.sync. Before sm_80 there is none, and Hopper's own rung here has slices too.
+  const bool splits = capability == 0 || (capability >= 80 && rung != "implicit-wgmma");
+  if (splits && goes_to_gemm(problem, kGradientPointwise)) return rung_named(kFilterRungs, "pointwise-gemm");
   if (!rung.empty()) return rung_named(kFilterRungs, rung);
   if (conv_flops(problem) < kFewestFlopsForGemm) return rung_named(kFilterRungs, "direct");
   const bool implicit = problem.dtype == DType::f32 && kImplicit.takes(problem) && z.filters() >= kFewestInGroup;
@@ -271,66 +282,6 @@ int choose_filter(const Problem& problem, int capability) {
 }
 
 }  // namespace
-
-ConvShape conv_shape(const Problem& problem) {
-  const auto* e = problem.extents;
-  const auto at = [&](int which) { return static_cast<int>(e[which]); };
-  return {.N = at(Conv2d::N),
-          .H = at(Conv2d::H),
-          .W = at(Conv2d::W),
-          .C = at(Conv2d::C),
-          .K = at(Conv2d::K),
-          .R = at(Conv2d::R),
-          .S = at(Conv2d::S),
-          .stride_h = at(Conv2d::stride_h),
-          .stride_w = at(Conv2d::stride_w),
-          .pad_h = at(Conv2d::pad_h),
-          .pad_w = at(Conv2d::pad_w),
-          .dilation_h = at(Conv2d::dilation_h),
-          .dilation_w = at(Conv2d::dilation_w),
-          .P = outputs(e[Conv2d::H], e[Conv2d::pad_h], e[Conv2d::dilation_h], e[Conv2d::R], e[Conv2d::stride_h]),
-          .Q = outputs(e[Conv2d::W], e[Conv2d::pad_w], e[Conv2d::dilation_w], e[Conv2d::S], e[Conv2d::stride_w]),
-          .groups = at(Conv2d::groups)};
-}
-
-void check_conv2d(const Problem& problem) {
-  const auto* e = problem.extents;
-  const auto refuse = [&](const std::string& reason) {
-    std::string text = "conv2d: ";
-    text.append(reason).append(" (");
-    for (int i = 0; i < Conv2d::kCount; ++i) {
-      if (i > 0) text.append(" ");
-      text.append(kConvExtents[i]).append("=").append(std::to_string(e[i]));
-    }
-    fail(text.append(")"));
-  };
-  const auto at_least = [&](int which, std::int64_t least) {
-    if (e[which] < least) refuse(std::string(kConvExtents[which]) + " must be at least " + std::to_string(least));
-    if (e[which] > INT32_MAX) refuse(std::string(kConvExtents[which]) + " must fit 32 bits");
-  };
-  for (int which : {Conv2d::N, Conv2d::H, Conv2d::W, Conv2d::C, Conv2d::K, Conv2d::R, Conv2d::S, Conv2d::stride_h,
-                    Conv2d::stride_w, Conv2d::dilation_h, Conv2d::dilation_w})
-    at_least(which, 1);
-  at_least(Conv2d::pad_h, 0);
-  at_least(Conv2d::pad_w, 0);
-  at_least(Conv2d::groups, 1);
-  const double ceiling = problem.scalars[Conv2d::ceiling];
-  if (!(ceiling >= 0) || (ceiling > 0 && !e[Conv2d::relu]))
-    refuse("the ceiling is " + std::to_string(ceiling) + "; it is above 0 where relu is 1 and has one, or 0");
-  if (e[Conv2d::C] % e[Conv2d::groups] != 0 || e[Conv2d::K] % e[Conv2d::groups] != 0)
-    refuse("groups must divide C and K");
-  if (e[Conv2d::dilation_h] * (e[Conv2d::R] - 1) + 1 > e[Conv2d::H] + 2 * e[Conv2d::pad_h] ||
-      e[Conv2d::dilation_w] * (e[Conv2d::S] - 1) + 1 > e[Conv2d::W] + 2 * e[Conv2d::pad_w])
-    refuse("the dilated filter is larger than the padded picture, so there is no output");
-  if (e[Conv2d::R] * e[Conv2d::S] * e[Conv2d::C] > INT32_MAX) refuse("a filter must have fewer than 2^31 elements");
-}
-
-void check_im2col(const Problem& problem) {
-  check_conv2d(problem);
-  if (problem.extents[Conv2d::groups] != 1)
-    fail("im2col: groups=" + std::to_string(problem.extents[Conv2d::groups]) +
-         ": columns hold all channels of a patch, so groups must be 1");
-}
 
 const Op conv2d = {
     .name = "conv2d",

@@ -65,12 +65,29 @@ inline constexpr Problem kConvProblems[] = {
     {{1, 7, 7, 144, 24, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "mobilenet_v2's projection at 7 px"},
     {{1, 5, 4, 63, 17, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "63 channels, 17 filters"},
     {{1, 6, 5, 5, 63, 3, 3, 2, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "5 channels, 63 filters"},
+    {{1, 4, 5, 17, 63, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "17 channels, 63 filters"},
+    {{1, 4, 3, 8, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "channels in eights, 3 filters"},
+    {{1, 4, 3, 8, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "channels in eights, 5 filters"},
+    {{1, 4, 3, 16, 17, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "channels in eights, 17 filters"},
+    {{1, 4, 3, 16, 63, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "channels in eights, 63 filters"},
+    {{1, 2, 2, 16, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "3x3 larger than the picture, in eights"},
+    {{3, 1, 1, 16, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "one pixel under 3x3, in eights"},
+    {{2, 1, 1, 3, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "one pixel of 3 channels under 3x3"},
+    {{1, 3, 4, 4, 17, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0}, {}, DType::f32, "4 channels, 17 filters"},
+    {{1, 3, 4, 3, 63, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "1x1, 3 channels, 63 filters"},
+    {{1, 3, 4, 5, 17, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "1x1, 5 channels, 17 filters"},
+    {{1, 3, 4, 17, 3, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "1x1, 17 channels, 3 filters"},
+    {{1, 3, 4, 63, 5, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "1x1, 63 channels, 5 filters"},
     {{2, 7, 6, 6, 9, 3, 3, 1, 1, 1, 1, 1, 1, 3, 0}, {}, DType::f32, "three groups of 2 channels and 3 filters"},
     {{1, 9, 8, 32, 16, 3, 2, 2, 1, 1, 1, 1, 2, 2, 0}, {}, DType::f32, "two groups, oblong in everything"},
     {{2, 5, 5, 8, 12, 1, 1, 1, 1, 0, 0, 1, 1, 4, 0}, {}, DType::f32, "1x1 in groups"},
     {{2, 9, 10, 33, 33, 3, 3, 1, 1, 1, 1, 1, 1, 33, 0}, {}, DType::f32, "depthwise"},
     {{2, 11, 9, 40, 40, 3, 3, 2, 2, 1, 1, 1, 1, 40, 0}, {}, DType::f32, "depthwise stride 2, as mobilenet_v2's"},
     {{1, 7, 8, 5, 15, 5, 3, 1, 2, 2, 1, 1, 1, 5, 0}, {}, DType::f32, "depthwise, three filters a channel"},
+    {{2, 1, 1, 17, 17, 3, 3, 1, 1, 1, 1, 1, 1, 17, 0}, {}, DType::f32, "depthwise, one pixel under 3x3"},
+    {{1, 2, 3, 63, 63, 5, 5, 1, 1, 2, 2, 1, 1, 63, 0}, {}, DType::f32, "depthwise, larger than the picture"},
+    {{1, 5, 7, 3, 3, 2, 2, 3, 3, 0, 0, 1, 1, 3, 0}, {}, DType::f32, "depthwise, a stride larger than the filter"},
+    {{1, 4, 5, 5, 5, 3, 3, 1, 1, 1, 1, 1, 1, 5, 0}, {}, DType::f32, "depthwise, 5 channels"},
     {{2, 6, 7, 20, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1}, {}, DType::f32, "bias and relu"},
     {{2, 6, 7, 20, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 0}, {}, DType::f32, "scale"},
     {{1, 9, 9, 17, 63, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "a whole residual block's end"},
@@ -81,8 +98,13 @@ inline constexpr Problem kConvProblems[] = {
     {{1, 5, 6, 32, 48, 3, 3, 1, 1, 1, 1, 1, 1, 2, 0, 1, 1, 1}, {}, DType::f32, "all of it but bias, groups of 16"},
     {{2, 6, 5, 8, 12, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 1}, {2}, DType::f32, "scale and relu with a ceiling"},
     {{2, 5, 7, 16, 16, 3, 3, 2, 2, 1, 1, 1, 1, 16, 1, 1, 1, 1}, {1.5}, DType::f32, "depthwise, all of it, a ceiling"},
+    // More filters than a tile of each rung has columns.
+    {{1, 5, 6, 8, 264, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {1.5}, DType::f32, "all of it, three tiles of filters"},
+    {{1, 5, 4, 16, 136, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 1}, {}, DType::f32, "1x1, gemm's epilogue, two tiles"},
+    {{1, 5, 6, 3, 72, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {1.5}, DType::f32, "few channels, all of it, 72 filters"},
+    {{1, 4, 5, 40, 40, 3, 3, 1, 1, 1, 1, 1, 1, 40, 1, 1, 1, 1}, {1.5}, DType::f32, "depthwise, all of it, 40 channels"},
 };
-inline constexpr std::size_t kGroupedProblems = 6, kEpilogueProblems = 10;
+inline constexpr std::size_t kGroupedProblems = 10, kEpilogueProblems = 14;
 inline constexpr std::span<const Problem> kForwardProblems = kConvProblems;
 inline constexpr std::span<const Problem> kGradientProblems =
     kForwardProblems.first(kForwardProblems.size() - kEpilogueProblems);

@@ -1,6 +1,6 @@
 #pragma once
 // Convolutions taken a part at a time, so that the matrix of a part's patches fits a workspace: what im2col-gemm
-// and im2col-tiles share.
+// and im2col-tiles share, and what they are: the two differ in the size of a part alone.
 
 #include <algorithm>
 #include <vector>
@@ -78,5 +78,32 @@ inline int64_t rows_within(int64_t budget, const Problem& problem, bool data = f
   const int64_t element_bytes = data || problem.dtype == DType::f32 ? 4 : 2;
   return budget / (conv_shape(problem).patch() * element_bytes);
 }
+
+/// A rung of each pass with at most kBudget bytes of columns at a time, and its workspace.
+template <int64_t kBudget>
+struct ConvInParts {
+  static void forward(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+    conv2d_in_parts(problem, rows_within(kBudget, problem), operands, workspace, stream);
+  }
+  static void backward_data(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+    conv2d_backward_data_in_parts(problem, rows_within(kBudget, problem, true), operands, workspace, stream);
+  }
+  static void backward_filter(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+    conv2d_backward_filter_in_parts(problem, rows_within(kBudget, problem), operands, workspace, stream);
+  }
+  static int64_t forward_workspace(const Problem& problem) {
+    return conv2d_in_parts_workspace(problem, rows_within(kBudget, problem));
+  }
+  static int64_t backward_data_workspace(const Problem& problem) {
+    return conv2d_backward_data_in_parts_workspace(problem, rows_within(kBudget, problem, true));
+  }
+  static int64_t backward_filter_workspace(const Problem& problem) {
+    return conv2d_backward_filter_in_parts_workspace(problem, rows_within(kBudget, problem));
+  }
+};
+
+/// im2col-gemm: for the columns of as many pictures as fit. On simt small, so that they stay in the processor's cache,
+/// and so that tests of small shapes come by here more than once.
+using Im2colGemm = ConvInParts<WEFT_TARGET_IS_CUDA ? int64_t{256} << 20 : int64_t{1} << 20>;
 
 }  // namespace weft::WEFT_TARGET

@@ -152,8 +152,11 @@ constexpr Rung kRungs[] = {
      conv2d_statistics_implicit_persistent, moments_bytes},
 };
 
-/// As conv2d has it, where that rung gathers.
-int choose_statistics(const Problem& problem, int capability) {
+/// As conv2d has it, where that rung gathers. Where conv2d goes to gemm, whose epilogue gathers nothing, as it has a
+/// call that gemm's epilogue cannot do.
+int choose_statistics(const Problem& call, int capability) {
+  Problem problem = call;
+  problem.extents[Conv2d::has_scale] = 1;
   const std::string_view name = conv2d.rungs[static_cast<std::size_t>(conv2d.choose(problem, capability))].name;
   for (const Rung& rung : kRungs)
     if (rung.name == name) return static_cast<int>(&rung - kRungs);
@@ -169,6 +172,7 @@ constexpr Problem kProblems[] = {
     {{1, 13, 11, 8, 63, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "two tiles of pixels, an odd number of channels"},
     {{1, 9, 8, 32, 32, 3, 2, 1, 1, 1, 1, 1, 1, 2}, {}, DType::f32, "two groups"},
     {{2, 9, 8, 20, 12, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32"},
+    {{1, 12, 12, 16, 136, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "four tiles on simt's two persistent blocks"},
 };
 
 }  // namespace
@@ -184,7 +188,7 @@ const Op conv2d_statistics = {
     .formula =
         "y = conv2d(x, weight); mean[k] = sum_npq y[n,p,q,k] / (NPQ); var[k] = sum_npq (y[n,p,q,k] - mean[k])^2 "
         "/ (NPQ); mean, var (K) float32",
-    .peer = nullptr,
+    .peer = nullptr,  // cuDNN's GenStats gives sums of y and y^2: not what is asked
     .extent_names = kConvExtents,
     .scalar_names = {},
     .signature = statistics_signature,

@@ -119,7 +119,7 @@ TEST_CASE("conv choice: tensor cores where there are some, Hopper's on Hopper al
   for (const char* op : kPasses) {
     CAPTURE(std::string(op));
     for (const Problem& problem :
-         {layer(128, 56, 64, 64, 3, 1), layer(128, 28, 128, 256, 3, 2), layer(128, 7, 2048, 512, 1, 1)}) {
+         {layer(128, 56, 64, 64, 3, 1), layer(128, 28, 128, 256, 3, 2), layer(128, 14, 1024, 2048, 1, 2)}) {
       const bool splits = std::string(op) == "conv2d_backward_filter";  // whose blocks are few
       const bool strided = std::string(op) == "conv2d_backward_data" && problem.extents[Conv2d::stride_h] > 1;
       CHECK(picked(op, problem, 90) == (splits || strided ? "implicit-wgmma" : "implicit-persistent"));
@@ -131,6 +131,23 @@ TEST_CASE("conv choice: tensor cores where there are some, Hopper's on Hopper al
       CHECK(picked(op, problem, 0).rfind("implicit-", 0) != 0);
     }
   }
+}
+
+TEST_CASE("conv choice: 1x1 goes to gemm, but for what its epilogue cannot do, and filters' gradients on Hopper") {
+  Problem pointwise = layer(128, 7, 2048, 512, 1, 1);
+  for (const int capability : {75, 80, 89, 90, 100}) {
+    CAPTURE(capability);
+    CHECK(picked("conv2d", pointwise, capability) == "pointwise-gemm");
+    CHECK(picked("conv2d_backward_data", pointwise, capability) == "pointwise-gemm");
+  }
+  CHECK(picked("conv2d_backward_filter", pointwise, 90) == "implicit-wgmma");
+  CHECK(picked("conv2d_backward_filter", pointwise, 80) == "pointwise-gemm");
+  CHECK(picked("conv2d_backward_filter", pointwise, 100) == "pointwise-gemm");
+  CHECK(picked("conv2d_statistics", pointwise, 90) == "implicit-persistent");  // gemm's epilogue gathers nothing
+  CHECK(picked("conv2d_statistics", pointwise, 80) == "implicit-mma");
+  pointwise.extents[Conv2d::has_scale] = 1;
+  CHECK(picked("conv2d", pointwise, 90) == "implicit-persistent");
+  CHECK(picked("conv2d", pointwise, 80) == "implicit-mma");
 }
 
 TEST_CASE("conv choice: what Hopper's copy engine does not take, or takes in vain, goes to mma.sync") {

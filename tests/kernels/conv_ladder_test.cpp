@@ -75,11 +75,12 @@ TEST_CASE("conv2d: the choice in float32") {
     CHECK(picked("conv2d_backward_filter", stem, capability) == "split-k");
     CHECK(picked("conv2d", deep, capability) == "winograd");
     CHECK(picked("conv2d_backward_data", deep, capability) == "winograd");
-    // A picture that is its own columns goes to gemm, and what gemm's epilogue cannot do does not.
+    // A picture that is its own columns goes to gemm, and what gemm's epilogue cannot do does not. Of a filter's
+    // gradient only where gemm has slices, from cp.async on.
     Problem pointwise = layer(128, 28, 256, 128, 1);
-    CHECK(picked("conv2d", pointwise, capability) == "im2col-gemm");
-    CHECK(picked("conv2d_backward_data", pointwise, capability) == "im2col-gemm");
-    CHECK(picked("conv2d_backward_filter", pointwise, capability) == "split-k");
+    CHECK(picked("conv2d", pointwise, capability) == "pointwise-gemm");
+    CHECK(picked("conv2d_backward_data", pointwise, capability) == "pointwise-gemm");
+    CHECK(picked("conv2d_backward_filter", pointwise, capability) == (capability < 80 ? "split-k" : "pointwise-gemm"));
     pointwise.extents[Conv2d::has_scale] = 1;
     CHECK(picked("conv2d", pointwise, capability) == "implicit-gemm-wide");
     for (const char* pass : kPasses) {
@@ -92,6 +93,7 @@ TEST_CASE("conv2d: the choice in float32") {
 
 TEST_CASE("conv2d: the choice on simt, where changes of threads are dear") {
   for (const char* pass : kPasses) {
+    CHECK(picked(pass, layer(4, 14, 64, 64, 1), 0) == "pointwise-gemm");
     CHECK(picked(pass, layer(4, 14, 64, 64, 3), 0) == "im2col-gemm");
     CHECK(picked(pass, layer(4, 14, 128, 128, 3), 0) == "im2col-gemm");
     CHECK(picked(pass, layer(4, 14, 96, 96, 3, 1, 96), 0) == "depthwise");

@@ -145,7 +145,7 @@ TEST_CASE("conv parts: the passes give the same whether a part is a row of y, a 
       {{2, 9, 5, 2, 3, 5, 3, 1, 1, 4, 1, 1, 1, 1}},     // a filter longer than a band
       {{5, 4, 4, 2, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1}},  // 16 of y a picture, with a bias
       {{2, 5, 3, 3, 4, 1, 1, 1, 1, 1, 0, 1, 1, 1}},     // 1x1 with padding: bands without any above
-      {{3, 3, 5, 4, 6, 1, 1, 1, 1, 0, 0, 1, 1, 1}},     // a picture that is its own columns stays whole
+      {{3, 3, 5, 4, 6, 1, 1, 1, 1, 0, 0, 1, 1, 1}},     // 1x1: columns that are a copy of the picture
   };
   for (const Problem& problem : shapes) {
     check_passes<1>(problem);

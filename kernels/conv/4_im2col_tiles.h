@@ -1,10 +1,9 @@
+#pragma once
 // conv2d, im2col-tiles, in each of the three passes: im2col by tiles. The formula and its costs stand in conv.h.
 
-#include "kernels/conv/conv.h"
 #include "kernels/conv/im2col_parts.h"
 
 namespace weft::WEFT_TARGET {
-namespace {
 
 // Im2col by tiles. im2col-gemm wrote hundreds of megabytes of columns before the product read the first of them; by
 // then it had long left the L2 cache, so every number of a 3x3 layer's columns crossed the memory bus twice. For 128
@@ -30,29 +29,6 @@ namespace {
 // out to L2 and comes in again.
 //
 // On simt less, so that tests of small shapes come by here more than once.
-constexpr int64_t kTileBudget = WEFT_TARGET_IS_CUDA ? int64_t{16} << 20 : int64_t{128} << 10;
-
-}  // namespace
-
-void conv2d_im2col_tiles(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
-  conv2d_in_parts(problem, rows_within(kTileBudget, problem), operands, workspace, stream);
-}
-void conv2d_backward_data_im2col_tiles(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
-  conv2d_backward_data_in_parts(problem, rows_within(kTileBudget, problem, true), operands, workspace, stream);
-}
-void conv2d_backward_filter_im2col_tiles(const Problem& problem, void* const* operands, void* workspace,
-                                         Stream stream) {
-  conv2d_backward_filter_in_parts(problem, rows_within(kTileBudget, problem), operands, workspace, stream);
-}
-
-int64_t conv2d_im2col_tiles_workspace(const Problem& problem) {
-  return conv2d_in_parts_workspace(problem, rows_within(kTileBudget, problem));
-}
-int64_t conv2d_backward_data_im2col_tiles_workspace(const Problem& problem) {
-  return conv2d_backward_data_in_parts_workspace(problem, rows_within(kTileBudget, problem, true));
-}
-int64_t conv2d_backward_filter_im2col_tiles_workspace(const Problem& problem) {
-  return conv2d_backward_filter_in_parts_workspace(problem, rows_within(kTileBudget, problem));
-}
+using Im2colTiles = ConvInParts<WEFT_TARGET_IS_CUDA ? int64_t{16} << 20 : int64_t{128} << 10>;
 
 }  // namespace weft::WEFT_TARGET
