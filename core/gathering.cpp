@@ -45,8 +45,9 @@ class Gatherer {
 
   /// The table in gathering.h.
   bool pays(const Node& conv, const Node& norm) const {
-    const std::string_view gathering = rung(with_statistics(conv));
-    return !gathering.empty() && gathering == rung(conv) && !rung(norm).starts_with("kept");
+    const std::string_view gathering = rung(with_statistics(conv)), alone = rung(conv);
+    const bool same = alone == gathering || (alone == "pointwise-gemm" && gathering != "gathered-after");
+    return !gathering.empty() && same && !rung(norm).starts_with("kept");
   }
 
   static Node with_statistics(const Node& conv) {

@@ -20,7 +20,8 @@
 // elements. Where there are no clusters (8.0, 8.9) a block keeps 6,000 rows, and every layer gathers.
 //
 // And only where the rung that would convolve anyway is one that gathers. The others write y first and read it again:
-// no byte saved, or a faster convolution given up.
+// no byte saved, or a faster convolution given up. But a 1x1 that would go to gemm, whose epilogue gathers nothing,
+// goes to the implicit rung that does: the same product, in tiles of half the size at worst, and one reading of y less.
 
 #include "core/graph.h"
 #include "core/rung_of.h"
