@@ -38,7 +38,6 @@ __global__ void __launch_bounds__(kRingThreads, 1)
         produce_pair(ring, at, map_a, map_b, row_of(place), place.column * kBlockN, tiles);
       }
     }
-    __syncwarp();
   } else {
     set_max_registers_inc<kConsumerRegisters>();
     const int group = warpgroup - 1;  // rows 64 group and on
@@ -49,6 +48,7 @@ __global__ void __launch_bounds__(kRingThreads, 1)
       store_registers(call, int64_t{row_of(place)} + group * 64, int64_t{place.column} * kBlockN, sums);
     }
   }
+  __syncwarp();    // a warp comes to the cluster's barrier as one: it is .aligned
   cluster_sync();  // the other block may still write here, and arrive
 #endif
 }

@@ -38,7 +38,6 @@ __global__ void __launch_bounds__(kRingThreads, 1)
         produce_pair(ring, at, map_a, map_b, row_of(place), place.column * kBlockN, tiles);
       }
     }
-    __syncwarp();  // the producer's warp comes to the cluster's barrier as one
   } else {
     set_max_registers_inc<kConsumerRegisters>();
     const int group = warpgroup - 1;  // rows 64 group and on
@@ -62,10 +61,9 @@ __global__ void __launch_bounds__(kRingThreads, 1)
         });
     }
     if (threadIdx.x % 128 == 0) bulk_wait_group_read<0>();  // the buffers go with the block
-    __syncwarp();
   }
-  // The other block may still write here, and arrive.
-  cluster_sync();
+  __syncwarp();    // a warp comes to the cluster's barrier as one: it is .aligned
+  cluster_sync();  // the other block may still write here, and arrive
 #endif
 }
 

@@ -24,6 +24,7 @@ inline constexpr unsigned kClusterBlocks = 2;
 template <class Ring>
 __device__ __forceinline__ void begin_pair(const Ring& ring) {
   if (threadIdx.x == 0) ring.initialise(2 * kClusterBlocks);
+  __syncwarp();              // a warp comes to the cluster's barrier as one: it is .aligned
   cluster_arrive_relaxed();  // the initialisation has its own fence
   cluster_wait();
 }

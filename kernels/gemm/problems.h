@@ -29,6 +29,17 @@ constexpr Problem gemm_problem(const GemmShape& z, DType dtype = DType::f32) {
           z.note};
 }
 
+/// The same with rows of a, b and y that begin at whole 16 bytes of bfloat16, as Hopper's copy engine asks of what it
+/// reads and writes: without padding it could take hardly any of the odd sizes below. 8 elements more than need be.
+constexpr GemmShape padded(GemmShape z) {
+  const auto pitch = [](int64_t row) { return (row + 7) / 8 * 8 + 8; };
+  z.lda = pitch(z.trans_a ? z.M : z.K);
+  z.ldb = pitch(z.trans_b ? z.K : z.N);
+  z.ldy = pitch(z.N);
+  if (z.note == nullptr) z.note = "rows of whole 16 bytes";
+  return z;
+}
+
 /// The shapes worth testing. Each runs in float32 and in bfloat16, on every rung that takes it.
 inline constexpr Problem kGemmProblems[] = {
     gemm_problem({.M = 1, .N = 1, .K = 1}),
@@ -118,6 +129,34 @@ inline constexpr Problem kGemmProblems[] = {
     gemm_problem({.M = 16, .N = 512, .K = 10, .note = "resnet18 fc, backward data"}),
     gemm_problem({.M = 10, .N = 512, .K = 16, .trans_a = true, .note = "resnet18 fc, backward weight"}),
     gemm_problem({.M = 49, .N = 64, .K = 288, .trans_b = true, .note = "a 3x3 convolution's columns and filters"}),
+
+    // The small sizes again, for the rungs that want whole 16 bytes (gemm_hopper_test.cpp says what these must meet).
+    gemm_problem(padded({.M = 1, .N = 31, .K = 65, .bias = true, .relu = true})),
+    gemm_problem(padded({.M = 2, .N = 33, .K = 127, .trans_a = true, .residual = true, .alpha = 0.5})),
+    gemm_problem(padded({.M = 3, .N = 63, .K = 129, .trans_b = true, .beta = 1})),
+    gemm_problem(padded({.M = 7, .N = 65, .K = 1, .trans_a = true, .trans_b = true, .alpha = -2, .beta = 0.5})),
+    gemm_problem(padded({.M = 31, .N = 127, .K = 2, .bias = true, .residual = true, .relu = true, .beta = -1})),
+    gemm_problem(padded({.M = 33, .N = 129, .K = 3, .trans_a = true, .bias = true, .alpha = 2})),
+    gemm_problem(padded({.M = 63, .N = 1, .K = 7, .trans_b = true, .residual = true, .beta = 1})),
+    gemm_problem(padded({.M = 65, .N = 2, .K = 31, .trans_a = true, .trans_b = true, .relu = true, .alpha = 0.5})),
+    gemm_problem(padded({.M = 127, .N = 3, .K = 33, .trans_a = true, .bias = true, .beta = 1})),
+    gemm_problem(padded({.M = 129, .N = 7, .K = 63, .trans_b = true, .bias = true, .alpha = -0.5, .beta = 2})),
+    // Persistent blocks take several tiles of 128 x 256 each, the ring of stages going round meanwhile.
+    gemm_problem(padded({.M = 130,
+                         .N = 258,
+                         .K = 140,
+                         .trans_a = true,
+                         .bias = true,
+                         .relu = true,
+                         .alpha = 0.5,
+                         .beta = 1,
+                         .note = "tiles side by side and below each other, in rows of whole 16 bytes"})),
+    gemm_problem(padded({.M = 257,
+                         .N = 127,
+                         .K = 9,
+                         .trans_b = true,
+                         .residual = true,
+                         .note = "pairs of tiles below each other, in rows of whole 16 bytes"})),
 };
 
 template <class T>

@@ -27,8 +27,9 @@ struct TileOrder {
   }
 };
 
-/// Multiprocessors of the current device, each of which runs one block of a persistent kernel. On simt a few, so that a
-/// block has several tiles even of small matrices.
+/// Multiprocessors of the current device, each of which runs one block of a persistent kernel. On simt two: there a
+/// block of rung 14 goes on to a second tile where y has three or more, and the one pair of blocks of rungs 15 and 16
+/// where it has two or more pairs of tiles.
 inline int multiprocessor_count() {
 #if WEFT_TARGET_IS_CUDA
   int device = 0, count = 0;

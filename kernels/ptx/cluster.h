@@ -5,7 +5,13 @@
 // "mbarrier.arrive".
 //
 // A block must not end while another may still reach into its shared memory: a cluster_sync() before the end sees to
-// that. On simt, what another block reaches must be dynamic shared memory.
+// that.
+//
+// The barrier's instructions are .aligned: all threads of a warp execute them as one. Where lanes have gone different
+// ways before, __syncwarp() brings them together.
+//
+// On simt, what another block reaches must be dynamic shared memory. What `release` and `relaxed` make other blocks see
+// is told apart of mbarriers alone (kernels/simt/ptx/cluster.h).
 
 #include <cstdint>
 
@@ -99,7 +105,7 @@ __device__ __forceinline__ void mbarrier_arrive_cluster(std::uint64_t* barrier, 
       "r"(rank)
       : "memory");
 #else
-  emulate_mbarrier_arrive_cluster(barrier, rank, site);
+  emulate_mbarrier_arrive_cluster(barrier, rank, true, "mbarrier.arrive.release.shared::cluster", site);
 #endif
 }
 
@@ -115,7 +121,7 @@ __device__ __forceinline__ void mbarrier_arrive_cluster_relaxed(std::uint64_t* b
       "r"(rank)
       : "memory");
 #else
-  emulate_mbarrier_arrive_cluster(barrier, rank, site);
+  emulate_mbarrier_arrive_cluster(barrier, rank, false, "mbarrier.arrive.relaxed.shared::cluster", site);
 #endif
 }
 

@@ -15,7 +15,8 @@ namespace weft::WEFT_TARGET {
 #if WEFT_HAS_HOPPER
 
 /// What the thread wrote to shared memory is seen by bulk copies and by wgmma. Each writing thread calls it, before the
-/// barrier after which the copy or the product is issued. `fence.proxy.async.shared::cta`.
+/// barrier after which the copy or the product is issued. On simt a copy or product that reads what was not fenced is
+/// an error (kernels/simt/ptx/proxy_view.h). `fence.proxy.async.shared::cta`.
 __device__ __forceinline__ void fence_proxy_async([[maybe_unused]] Site site = Site::here()) {
 #if WEFT_TARGET_IS_CUDA
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
@@ -50,7 +51,8 @@ __device__ __forceinline__ bool elect_one([[maybe_unused]] Site site = Site::her
 }
 
 /// The four warps of the warpgroup give registers back, or wait until there are enough and take more: kCount registers
-/// a thread from here on, a multiple of 8 within 24 to 256. `setmaxnreg.dec`, `setmaxnreg.inc`.
+/// a thread from here on, a multiple of 8 within 24 to 256. All of them execute the same one, and meet in a barrier
+/// before the next. `setmaxnreg.dec`, `setmaxnreg.inc`.
 template <unsigned kCount>
 __device__ __forceinline__ void set_max_registers_dec([[maybe_unused]] Site site = Site::here()) {
   static_assert(kCount % 8 == 0 && kCount >= 24 && kCount <= 256, "setmaxnreg takes multiples of 8 from 24 to 256");

@@ -7,12 +7,15 @@
 // All 32 lanes of a warp execute each of these together. A register holds two 16-bit elements, the lower-numbered one
 // in its lower half, or one tf32. With g = lane / 4 and t = lane % 4, which a fragment's layout is written in:
 //
-//   8x8 tile (ldmatrix, stmatrix)   register r of tile r: row g, columns 2t and 2t + 1; .trans: rows 2t, 2t + 1, column
-//   g C, D (16 x 8, float)            d0 d1: row g, columns 2t, 2t + 1     d2 d3: row g + 8 A (16 x 16, bf16) a[0]: row
-//   g, columns 2t, 2t + 1      a[1]: row g + 8      a[2], a[3]: columns + 8 B (16 x 8, bf16)                b[0]: rows
-//   2t, 2t + 1, column g      b[1]: rows + 8 A (16 x 8, bf16), B (8 x 8)     the first half of these: a[0], a[1] and
-//   b[0] A (16 x 8, tf32)                a[0]: row g, column t                a[1]: row g + 8      a[2], a[3]: column +
-//   4 B (8 x 8, tf32)                 b[0]: row t, column g                b[1]: row + 4
+// clang-format off
+//   8x8 tile (ldmatrix, stmatrix)   register r of tile r: row g, columns 2t and 2t + 1; .trans: rows 2t, 2t + 1, column g
+//   C, D (16 x 8, float)            d0 d1: row g, columns 2t, 2t + 1     d2 d3: row g + 8
+//   A (16 x 16, bf16)               a[0]: row g, columns 2t, 2t + 1      a[1]: row g + 8      a[2], a[3]: columns + 8
+//   B (16 x 8, bf16)                b[0]: rows 2t, 2t + 1, column g      b[1]: rows + 8
+//   A (16 x 8, bf16), B (8 x 8)     the first half of these: a[0], a[1] and b[0]
+//   A (16 x 8, tf32)                a[0]: row g, column t                a[1]: row g + 8      a[2], a[3]: column + 4
+//   B (8 x 8, tf32)                 b[0]: row t, column g                b[1]: row + 4
+// clang-format on
 
 #include "kernels/ptx/common.h"
 #if !WEFT_TARGET_IS_CUDA

@@ -11,9 +11,12 @@
 //
 // Shared memory that threads wrote must have been fenced (fence_proxy_async) before.
 //
-// D (64 x N, float): with w the warp in its warpgroup, g = lane / 4, t = lane % 4, register 4 j + r is row 16 w + g, or
-// 8 more for r of 2 and 3; column 8 j + 2 t + r % 2. A in registers (64 x 16, bf16): a[r] is rows as d's, g and for odd
-// r g + 8, columns 2 t and 2 t + 1, for r of 2 and 3 8 more.
+// Registers, with w the warp in its warpgroup, g = lane / 4 and t = lane % 4:
+//
+// clang-format off
+//   D (64 x N, float)           register 4 j + r: row 16 w + g (r = 0, 1) or 8 more (r = 2, 3), column 8 j + 2 t + r % 2
+//   A (64 x 16, bf16)           a[r]: row 16 w + g (r even) or 8 more (r odd), columns 2 t, 2 t + 1 (r = 0, 1) or 8 more
+// clang-format on
 
 #include <cstdint>
 
@@ -26,19 +29,22 @@
 
 namespace weft::WEFT_TARGET {
 
+// clang-format off
 /// The descriptor of a matrix in shared memory, in one of the ISA's canonical layouts. `shared` is a multiple of 16,
-/// and with a swizzle the pattern begins at a multiple of 256, 512 or 1024 (for 32, 64 and 128 bytes). The byte
-/// offsets:
+/// and with a swizzle the pattern begins at a multiple of 256, 512 or 1024 (for 32, 64 and 128 bytes). The byte offsets:
 ///
 ///   K-major (a row's elements along K lie side by side), in groups of 8 rows
-///     swizzled      rows as long as the swizzle, so 8 rows are 8 spans; stride: from 8 rows to the next 8; leading:
-///     not used none          rows of 16 bytes, one after another; leading: to the next 16 bytes along K; stride: to
-///     the next 8 rows
+///     swizzled  rows as long as the swizzle, so 8 rows are 8 spans
+///               stride: from 8 rows to the next 8                  leading: not used
+///     none      rows of 16 bytes, one after another
+///               stride: to the next 8 rows                         leading: to the next 16 bytes along K
 ///   MN-major (elements along M or N lie side by side), in groups of 8 positions along K
-///     swizzled      leading: from one span along M or N to the next; stride: from 8 positions along K to the next 8
-///     none          spans of 16 bytes; stride: to the next 16 bytes along M or N; leading: to the next 8 along K
+///     swizzled  stride: from 8 positions along K to the next 8     leading: from one span along M or N to the next
+///     none      spans of 16 bytes
+///               stride: to the next 16 bytes along M or N          leading: to the next 8 positions along K
 ///
 /// To go on by 16 elements along K within a swizzled K-major row, add their bytes to the address: `wgmma_advance`.
+// clang-format on
 __device__ __forceinline__ std::uint64_t wgmma_descriptor(const void* shared, Swizzle swizzle, unsigned leading_bytes,
                                                           unsigned stride_bytes) {
   const std::uint64_t mode = swizzle == Swizzle::none ? 0 : 4 - static_cast<unsigned>(swizzle);

@@ -172,7 +172,7 @@ std::string BlockRunner::run_threads(uint3 block_index) {
   next_start_ = 0;
   live_ = static_cast<unsigned>(count);
   progressed();
-  async_view_.clear();
+  proxy_.start_block(dynamic_shared_, launch_->shared_bytes, count);
   aborting_ = false;
   error_.clear();
 
@@ -190,19 +190,12 @@ void BlockRunner::finish_async() {
   try {
     check_bulk_copies();
     if (async_.wgmma) check_wgmma(*async_.wgmma);
+    async_.registers.log.check();
     async_.engine.finish_block();
   } catch (const std::exception& error) {
     async_.engine.abandon();
     error_ = error.what();
   }
-}
-
-unsigned char* BlockRunner::async_view() {
-  if (async_view_.empty()) {
-    async_view_.resize(launch_->shared_bytes);
-    fill_poison(async_view_.data(), async_view_.size());
-  }
-  return async_view_.data();
 }
 
 // With the block its shared memory goes, to which the copy engine may still want.
@@ -288,6 +281,7 @@ void BlockRunner::fiber_loop(Fiber& self) {
 void BlockRunner::run_thread(Thread& thread, Fiber& self) {
   thread.fiber = &self;
   thread.state = ThreadState::kRunning;
+  thread.path = {};
   threadIdx = thread.index;
   current_ = &thread;
   progressed();

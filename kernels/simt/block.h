@@ -11,6 +11,7 @@
 #include "kernels/simt/cluster.h"
 #include "kernels/simt/machine.h"
 #include "kernels/simt/ptx/async.h"
+#include "kernels/simt/ptx/proxy_view.h"
 #include "kernels/simt/sync.h"
 
 namespace weft::simt {
@@ -38,6 +39,16 @@ struct Fiber {
   void* fake_stack = nullptr;  // AddressSanitizer's
 };
 
+/// What a thread synchronised by since its warp was last together, for instructions that are .aligned (ptx/aligned.h).
+struct WarpPath {
+  struct Step {
+    const char* what = nullptr;
+    Site site;
+  };
+  std::uint64_t hash = 0;  ///< of all of it; 0: nothing
+  Step last, before_last;
+};
+
 enum class ThreadState : unsigned char { kNew, kRunning, kAtBarrier, kAtCollective, kPolling, kExited };
 
 struct Thread {
@@ -52,6 +63,7 @@ struct Thread {
   unsigned mask = 0;
   void* argument = nullptr;
   Completion complete = nullptr;
+  WarpPath path;
 };
 
 /// Threads in the order in which they go on.
@@ -114,6 +126,7 @@ class BlockRunner {
     idle_polls_ = 0;
     progressed_ = true;
   }
+  void passed(const char* what, Site site);
   const Thread& current() const { return *current_; }
   unsigned live_lanes() const { return warps_[current_->linear / 32].live; }
   void* dynamic_shared() const { return dynamic_shared_; }
@@ -124,9 +137,8 @@ class BlockRunner {
   unsigned rank() const { return rank_; }
   unsigned shared_bytes() const { return launch_->shared_bytes; }
   std::size_t thread_count() const { return threads_.size(); }
-  /// The block's dynamic shared memory as the asynchronous proxy sees it: poison until it writes there itself or a
-  /// fence shows it what threads wrote.
-  unsigned char* async_view();
+  /// The block's dynamic shared memory as the asynchronous proxy sees it.
+  ProxyView& proxy() { return proxy_; }
   /// What each thread waits for, by place.
   std::string waits() const;
   std::string place(const Thread& thread) const;
@@ -177,7 +189,7 @@ class BlockRunner {
   BlockAsync async_;
   Cluster* cluster_ = nullptr;
   unsigned rank_ = 0;
-  std::vector<unsigned char> async_view_;  // empty until the block first uses the asynchronous proxy
+  ProxyView proxy_;
 };
 
 /// The runner of this OS thread while it runs a block, else null.

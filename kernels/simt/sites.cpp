@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "kernels/simt/machine.h"
+#include "kernels/simt/ptx/aligned.h"
 #include "kernels/simt/sync.h"
 
 namespace weft::simt {
@@ -62,7 +63,9 @@ SiteFault enter(const char* what, Site site, bool names_phase) {
 }  // namespace
 
 bool enter_site(const char* what, Site site) {
-  return enter(what, site, false) == SiteFault::left_out;
+  if (enter(what, site, false) == SiteFault::left_out) return true;
+  note_passed(what, site);
+  return false;
 }
 
 SiteFault enter_phase_site(const char* what, Site site) {

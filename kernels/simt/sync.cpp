@@ -22,6 +22,15 @@ bool same_name(const char* a, const char* b) {
   return a == b || std::strcmp(a, b) == 0;
 }
 
+/// The same instructions in the same order have the same hash, and no order that of nothing. (Literals of one
+/// instruction in the source are one string.)
+void extend(WarpPath& path, const char* what, Site site) {
+  std::uint64_t hash = path.hash ^ reinterpret_cast<std::uintptr_t>(what);
+  hash = (hash ^ hash >> 29) * 0xbf58476d1ce4e5b9u + reinterpret_cast<std::uintptr_t>(site.file);
+  hash = (hash ^ hash >> 32) * 0x94d049bb133111ebu + static_cast<std::uint64_t>(site.line);
+  path = {hash | 1, {what, site}, path.last};
+}
+
 BlockRunner& runner(const char* what, Site site) {
   if (!running_block) fail(fmt::format("simt: {} outside a kernel", at(what, site)));
   return *running_block;
@@ -31,6 +40,10 @@ BlockRunner& runner(const char* what, Site site) {
 
 std::string BlockRunner::place(const Thread& thread) const {
   return fmt::format("thread ({},{},{})", thread.index.x, thread.index.y, thread.index.z);
+}
+
+void BlockRunner::passed(const char* what, Site site) {
+  extend(current_->path, what, site);
 }
 
 int BlockRunner::barrier(unsigned id, unsigned count, int predicate, bool wait, const char* what, Site site) {
@@ -77,6 +90,7 @@ int BlockRunner::barrier(unsigned id, unsigned count, int predicate, bool wait, 
     ready_.splice(barrier.waiting);
   }
   if (wait) suspend(thread);
+  if (wait) thread.path = {};
   return barrier.result;
 }
 
@@ -124,6 +138,13 @@ bool BlockRunner::try_complete(Warp& warp, unsigned first, unsigned group) {
     leader->complete(arguments, group);
   } catch (const Error& error) {
     fail(fmt::format("in {}: {}", at(leader->what, leader->site), error.what()));
+  }
+  for (unsigned rest = group; rest; rest &= rest - 1) {  // together, or some of the warp are
+    Thread& thread = threads_[first + static_cast<unsigned>(std::countr_zero(rest))];
+    if (group == warp.live)
+      thread.path = {};
+    else
+      extend(thread.path, thread.what, thread.site);
   }
   warp.waiting &= ~group;
   const auto lanes = static_cast<unsigned>(std::min<std::size_t>(32, threads_.size() - first));

@@ -110,6 +110,7 @@ TEST_CASE("cluster: arrivals at another block's mbarrier") {
             mbarrier_init(barrier, 4);
             fence_mbarrier_init();
           }
+          __syncwarp();
           cluster_arrive_relaxed();
           cluster_wait();
           if (threadIdx.x < 4) {  // thread t of each block serves block t
@@ -118,6 +119,7 @@ TEST_CASE("cluster: arrivals at another block's mbarrier") {
           }
           mbarrier_wait(barrier, 0);
           if (threadIdx.x == 0) sums[blockIdx.x] = values[0] + values[1] + values[2] + values[3];
+          __syncwarp();
           cluster_sync();
         },
         dim3(4));
@@ -137,6 +139,7 @@ std::string ring(Mistake mistake) {
           mbarrier_init(barrier, 1);
           if (mistake != Mistake::no_fence) fence_mbarrier_init();
         }
+        __syncwarp();
         if (mistake != Mistake::no_start_sync) {
           cluster_arrive_relaxed();
           cluster_wait();
@@ -148,6 +151,7 @@ std::string ring(Mistake mistake) {
           mbarrier_wait(barrier, 0);
           if (threadIdx.x == 0) mbarrier_arrive_cluster(barrier, 0);
         }
+        __syncwarp();
         if (mistake != Mistake::no_end_sync) cluster_sync();
       },
       dim3(2));
@@ -168,6 +172,165 @@ TEST_CASE("cluster: the synchronisation that remote arrivals need") {
                      },
                      dim3(2)),
                  "has not begun or has ended"));
+}
+
+TEST_CASE("cluster: a releasing arrival shows which mbarriers the thread has made, a relaxed one does not") {
+  // Block 1 arrives at block 0's mbarrier. What stands between it and the barrier's initialisation, by `between`.
+  const auto run = [](auto between) {
+    return error_of_grid(
+        dim3(2), dim3(1), 64,
+        [&] {
+          auto* barrier = dynamic_shared<std::uint64_t>();
+          mbarrier_init(barrier, 1);
+          between(barrier);
+          if (cluster_rank() == 1) mbarrier_arrive_cluster(barrier, 0);
+          if (cluster_rank() == 0) mbarrier_wait(barrier, 0);
+          cluster_sync();
+        },
+        dim3(2));
+  };
+  const char* const unseen = "nothing has shown that to the cluster's other blocks";
+  CHECK(run([](std::uint64_t*) { cluster_arrive(), cluster_wait(); }) == "");
+  CHECK(run([](std::uint64_t*) { cluster_sync(); }) == "");
+  CHECK(contains(run([](std::uint64_t*) { cluster_arrive_relaxed(), cluster_wait(); }), unseen));
+  CHECK(run([](std::uint64_t*) { fence_mbarrier_init(), cluster_arrive_relaxed(), cluster_wait(); }) == "");
+}
+
+/// Block 0 has made two mbarriers and arrives at its own second one; block 1, which sees that, at the first. `arrive`
+/// is block 0's arrival, by which it shows what it has made, or does not.
+template <class Arrive>
+std::string shows_by_arrival(const Arrive& arrive) {
+  return error_of_grid(
+      dim3(2), dim3(1), 64,
+      [&] {
+        auto* barriers = dynamic_shared<std::uint64_t>();
+        if (cluster_rank() == 1) {
+          mbarrier_init(&barriers[2], 1);
+          fence_mbarrier_init();
+        }
+        cluster_arrive_relaxed();
+        cluster_wait();
+        if (cluster_rank() == 0) {
+          mbarrier_init(&barriers[0], 1);
+          arrive(&barriers[2]);  // block 1's
+          mbarrier_wait(&barriers[0], 0);
+        } else {
+          mbarrier_wait(&barriers[2], 0);
+          mbarrier_arrive_cluster(&barriers[0], 0);
+        }
+        cluster_sync();
+      },
+      dim3(2));
+}
+
+TEST_CASE("cluster: mbarrier_arrive_cluster releases, mbarrier_arrive_cluster_relaxed only counts") {
+  CHECK(shows_by_arrival([](std::uint64_t* barrier) { mbarrier_arrive_cluster(barrier, 1); }) == "");
+  CHECK(contains(shows_by_arrival([](std::uint64_t* barrier) { mbarrier_arrive_cluster_relaxed(barrier, 1); }),
+                 "nothing has shown that to the cluster's other blocks"));
+  CHECK(shows_by_arrival([](std::uint64_t* barrier) {
+          fence_mbarrier_init();
+          mbarrier_arrive_cluster_relaxed(barrier, 1);
+        }) == "");
+}
+
+TEST_CASE("cluster: a relaxed arrival at any block's mbarrier, its own too, is one of its phase's") {
+  const Settings settings;
+  for (const std::uint64_t seed : {0, 1, 2}) {
+    set_schedule_seed(seed);
+    std::vector<int> early(3, -1), late(3, -1);
+    CHECK(error_of_grid(
+              dim3(3), dim3(1), 64,
+              [&] {
+                auto* barrier = dynamic_shared<std::uint64_t>();
+                mbarrier_init(barrier, 4);  // three blocks', and one of its own to look at it before the last comes
+                fence_mbarrier_init();
+                cluster_arrive_relaxed();
+                cluster_wait();
+                for (unsigned rank = 0; rank < 3; ++rank) mbarrier_arrive_cluster_relaxed(barrier, rank);
+                cluster_sync();
+                early[blockIdx.x] = mbarrier_test_wait_parity(barrier, 0);
+                mbarrier_arrive_cluster_relaxed(barrier, cluster_rank());
+                late[blockIdx.x] = mbarrier_test_wait_parity(barrier, 0);
+                cluster_sync();
+              },
+              dim3(3)) == "");
+    CHECK(early == std::vector<int>(3, 0));
+    CHECK(late == std::vector<int>(3, 1));
+  }
+  const auto in_pair = [](auto body) { return error_of_grid(dim3(2), dim3(1), 64, body, dim3(2)); };
+  CHECK(contains(in_pair([] { mbarrier_arrive_cluster_relaxed(dynamic_shared<std::uint64_t>(), 2); }), "mapa at "));
+  CHECK(contains(in_pair([] {
+                   cluster_sync();
+                   mbarrier_arrive_cluster_relaxed(dynamic_shared<std::uint64_t>(), 1 - cluster_rank());
+                   cluster_sync();
+                 }),
+                 "mbarrier.arrive.relaxed.shared::cluster at "));
+}
+
+TEST_CASE("cluster: its barrier is .aligned: a warp whose lanes went different ways is an error") {
+  const Settings settings;
+  int line = 0;
+  const auto run = [&](auto body) {
+    return error_of_grid(
+        dim3(2), dim3(64), 64,
+        [&] {
+          auto* barrier = dynamic_shared<std::uint64_t>();
+          body(barrier);
+        },
+        dim3(2));
+  };
+  for (const std::uint64_t seed : {0, 1, 2}) {
+    set_schedule_seed(seed);
+    const std::string apart = run([&](std::uint64_t* barrier) {
+      if (threadIdx.x == 0) mbarrier_init(barrier, 1);
+      line = __LINE__, cluster_sync();
+    });
+    CHECK(contains(apart, "ptx_cluster_test.cpp:" + std::to_string(line)));
+    CHECK(contains(apart,
+                   "the warp has diverged, and this is .aligned without .sync: since its lanes were together, "
+                   "lane 0 came by mbarrier.init at "));
+    CHECK(contains(apart, "lane 1 by nothing; put a __syncwarp() before it"));
+    CHECK(run([](std::uint64_t* barrier) {
+            if (threadIdx.x == 0) mbarrier_init(barrier, 1);
+            __syncwarp();
+            cluster_sync();
+          }) == "");
+    CHECK(run([](std::uint64_t* barrier) {
+            if (threadIdx.x == 0) mbarrier_init(barrier, 1);
+            __syncthreads();
+            cluster_arrive();
+            cluster_wait();
+          }) == "");
+    // Half a warp's own collective leaves the warp apart; polling for the same phase for longer or shorter does not.
+    CHECK(contains(run([](std::uint64_t*) {
+                     if (threadIdx.x % 32 < 16) __syncwarp(0xffff);
+                     cluster_sync();
+                   }),
+                   "the warp has diverged"));
+    CHECK(run([](std::uint64_t* barrier) {
+            if (threadIdx.x == 0) mbarrier_init(barrier, 1);
+            __syncthreads();
+            if (threadIdx.x == 40) mbarrier_arrive(barrier);
+            __syncwarp();
+            mbarrier_wait(barrier, 0);
+            cluster_sync();
+          }) == "");
+  }
+  // Between the arrival and the wait, too; and two arrivals in two branches.
+  CHECK(contains(run([](std::uint64_t* barrier) {
+                   cluster_arrive();
+                   if (threadIdx.x == 33) mbarrier_init(barrier, 1);
+                   cluster_wait();
+                 }),
+                 "in barrier.cluster.wait at "));
+  const auto two_places = [](std::uint64_t*) {  // outside CHECK, within which all lines are one
+    if (threadIdx.x % 2 == 0)
+      cluster_arrive();
+    else
+      cluster_arrive();
+    cluster_wait();
+  };
+  CHECK(contains(run(two_places), "the lanes of one warp came to different collectives"));
 }
 
 TEST_CASE("cluster: a cluster that waits for ever says where each of its blocks does") {

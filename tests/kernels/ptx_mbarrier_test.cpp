@@ -278,5 +278,52 @@ TEST_CASE("setmaxnreg: what some warps give back, others take") {
   CHECK(contains(error_of_grid(dim3(1), dim3(384), 0, [] { set_max_registers_inc<160>(); }), "cannot take more"));
 }
 
+TEST_CASE("setmaxnreg: the counts that the ISA has") {
+  const auto dec = [](unsigned count) {
+    return error_of_grid(dim3(1), dim3(128), 0, [&] { emulate_set_max_registers(count, false, Site::here()); });
+  };
+  CHECK(dec(24) == "");
+  CHECK(dec(248) == "");  // what a thread begins with where 128 have 65536 between them: 255 at most, in eights
+  CHECK(contains(dec(16), "16 registers a thread are no multiple of 8 within 24 to 256"));
+  CHECK(contains(dec(25), "25 registers a thread are no multiple of 8 within 24 to 256"));
+  CHECK(contains(dec(264), "264 registers a thread are no multiple of 8 within 24 to 256"));
+}
+
+TEST_CASE("setmaxnreg: it is .sync.aligned, all warps of a warpgroup execute it, and meet before the next") {
+  const auto run = [](auto body) { return error_of_grid(dim3(1), dim3(256), 0, body); };
+  CHECK(run([] { set_max_registers_dec<64>(); }) == "");
+  CHECK(contains(run([] {
+                   if (threadIdx.x != 40) set_max_registers_dec<64>();
+                 }),
+                 "not all 32 lanes of the warp take part"));
+  const auto two_places = [](unsigned split, unsigned of) {  // outside CHECK, within which all lines are one
+    if (threadIdx.x % of < split)
+      set_max_registers_dec<64>();
+    else
+      set_max_registers_dec<72>();
+  };
+  CHECK(contains(run([&] { two_places(4, 32); }), "the lanes of one warp came to different collectives"));
+  CHECK(contains(run([] {
+                   if (threadIdx.x / 32 != 6) set_max_registers_dec<64>();
+                 }),
+                 "warp 6 never came to setmaxnreg.dec"));
+  CHECK(contains(run([&] { two_places(32, 256); }), "the warps of a warpgroup execute different instructions"));
+  CHECK(run([&] { two_places(128, 256); }) == "");
+  CHECK(run([] {
+          if (threadIdx.x < 128) set_max_registers_dec<64>();  // the other warpgroup need not
+        }) == "");
+  CHECK(contains(error_of_grid(dim3(1), dim3(96), 0, [] { set_max_registers_dec<64>(); }),
+                 "the last warpgroup of the block has fewer than four warps"));
+  const auto twice = [](bool meet) {
+    return error_of_grid(dim3(1), dim3(128), 0, [&] {
+      set_max_registers_dec<64>();
+      if (meet) __syncthreads();
+      set_max_registers_dec<32>();
+    });
+  };
+  CHECK(twice(true) == "");
+  CHECK(contains(twice(false), "a barrier of the warpgroup must stand between two"));
+}
+
 }  // namespace
 }  // namespace weft::simt

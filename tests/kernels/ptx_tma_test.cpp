@@ -50,6 +50,50 @@ TEST_CASE("tma: boxes of tensors of rank 1 to 5, with zeros for what lies outsid
   }
 }
 
+TEST_CASE("tma: boxes into tensors of rank 1 to 5, and nothing of what lies outside") {
+  const std::vector<std::int64_t> all = {10, 7, 5, 4, 3};
+  for (const std::uint64_t seed : {0, 1, 2}) {
+    const Seed with(seed);
+    for (int rank = 1; rank <= 5; ++rank) {
+      CAPTURE(rank);
+      const int box[5] = {8, 3, 2, 3, 2};
+      int count = 1;
+      for (int axis = 0; axis < rank; ++axis) count *= box[axis];
+      for (const int shift : {0, 1, 5}) {  // 5: each axis leaves the tensor, axis 3 begins outside it
+        const int start[5] = {shift, shift + 1, shift, shift, shift / 2};
+        Tensor target(std::vector<std::int64_t>(all.begin(), all.begin() + rank));
+        const std::vector<float4> before = target.storage;
+        const TensorMap map = encode_tiled(target.map, box);
+        CHECK(error_of_grid(dim3(1), dim3(1), static_cast<unsigned>(count) * 4, [&] {
+                auto* s = dynamic_shared<float>();
+                for (int i = 0; i < count; ++i) s[i] = -1.0f - static_cast<float>(i);
+                fence_proxy_async();
+                if (rank == 1) tma_store_1d(map, start[0], s);
+                if (rank == 2) tma_store_2d(map, start[0], start[1], s);
+                if (rank == 3) tma_store_3d(map, start[0], start[1], start[2], s);
+                if (rank == 4) tma_store_4d(map, start[0], start[1], start[2], start[3], s);
+                if (rank == 5) tma_store_5d(map, start[0], start[1], start[2], start[3], start[4], s);
+                bulk_commit_group();
+                bulk_wait_group<0>();
+              }) == "");
+        std::vector<float> expected(target.storage.size() * 4);
+        std::memcpy(expected.data(), before.data(), expected.size() * 4);
+        for (int i = 0; i < count; ++i) {
+          std::int64_t offset = 0;
+          bool inside = true;
+          for (int axis = 0, rest = i; axis < rank; rest /= box[axis++]) {
+            const std::int64_t x = start[axis] + rest % box[axis];
+            inside &= x < all[static_cast<std::size_t>(axis)];
+            offset += axis == 0 ? x : x * target.map.strides[axis] / 4;
+          }
+          if (inside) expected[static_cast<std::size_t>(offset)] = -1.0f - static_cast<float>(i);
+        }
+        for (std::size_t i = 0; i < expected.size(); ++i) REQUIRE(target.data()[i] == expected[i]);
+      }
+    }
+  }
+}
+
 TEST_CASE("tma: an element stride takes every s-th row, ceil(box / s) of them") {
   Tensor tensor({8, 20});
   tensor.map.element_strides[1] = 3;

@@ -288,9 +288,12 @@ TEST_CASE("wgmma: what is left out shows as an error or as NaN") {
   CHECK(faulty(Step::none, &d) == "");
   for (const float value : d) REQUIRE(std::isfinite(value));
   CHECK(contains(faulty(Step::no_fence), "no wgmma.fence since the thread's last wait"));
-  CHECK(contains(faulty(Step::one_warp), "warp 1 issued 0 wgmma where warp 0 of its warpgroup issued 1"));
+  CHECK(contains(faulty(Step::one_warp),
+                 "the warps of a warpgroup execute different instructions: warp 1 comes to "
+                 "wgmma.commit_group"));
   CHECK(contains(faulty(Step::touched), "the accumulators were written while a product in them was under way"));
-  for (const Step step : {Step::no_proxy_fence, Step::no_wait, Step::no_commit, Step::wait_one_too_many}) {
+  CHECK(contains(faulty(Step::no_proxy_fence), "no fence.proxy.async has shown to the asynchronous proxy"));
+  for (const Step step : {Step::no_wait, Step::no_commit, Step::wait_one_too_many}) {
     CAPTURE(static_cast<int>(step));
     CHECK(faulty(step, &d) == "");
     for (const float value : d) REQUIRE(std::isnan(value));
@@ -360,6 +363,78 @@ TEST_CASE("wgmma: groups complete in order, and a wait for all but one leaves th
   set_schedule_seed(0);
 }
 
+/// fence, commit, wait in each of 128 threads, with `instead` run in place of the one that is `replaced`.
+template <class Instead>
+std::string around(int replaced, const Instead& instead) {
+  return error_of_grid(dim3(1), dim3(128), 1024, [&] {
+    if (replaced == 0)
+      instead();
+    else
+      wgmma_fence();
+    if (replaced == 1)
+      instead();
+    else
+      wgmma_commit_group();
+    if (replaced == 2)
+      instead();
+    else
+      wgmma_wait_group<0>();
+  });
+}
+
+TEST_CASE("wgmma: fence, commit and wait are .sync.aligned, of the warp and of the warpgroup") {
+  CHECK(around(-1, [] {}) == "");
+  const auto execute = [](int which) {
+    if (which == 0) wgmma_fence();
+    if (which == 1) wgmma_commit_group();
+    if (which == 2) wgmma_wait_group<0>();
+  };
+  for (const int which : {0, 1, 2}) {
+    CAPTURE(which);
+    const char* const name = which == 0 ? "wgmma.fence" : which == 1 ? "wgmma.commit_group" : "wgmma.wait_group";
+    const auto all_but = [&](unsigned first, unsigned last) {
+      return around(which, [&] {
+        if (threadIdx.x < first || threadIdx.x >= last) execute(which);
+      });
+    };
+    // One lane leaves it out and comes to the next, or leaves the kernel.
+    const std::string one_lane = all_but(5, 6);
+    CHECK(contains(one_lane, which == 2 ? "not all 32 lanes of the warp take part"
+                                        : "the lanes of one warp came to different collectives"));
+    CHECK(contains(one_lane, name));
+    // A warp does.
+    const std::string one_warp = all_but(32, 64);
+    CHECK(contains(one_warp, which == 2 ? "warp 1 never came to wgmma.wait_group"
+                                        : "the warps of a warpgroup execute different instructions"));
+    CHECK(contains(one_warp, name));
+    // Lanes come to the same at two places.
+    CHECK(contains(around(which,
+                          [&] {
+                            if (threadIdx.x % 32 < 16)
+                              execute(which);
+                            else
+                              which == 0 ? wgmma_fence() : which == 1 ? wgmma_commit_group() : wgmma_wait_group<0>();
+                          }),
+                   "the lanes of one warp came to different collectives"));
+  }
+}
+
+TEST_CASE("wgmma: .sync brings lanes together that went different ways before") {
+  CHECK(error_of_grid(dim3(1), dim3(128), 1024, [] {
+          if (threadIdx.x == 0) yield_thread();
+          wgmma_fence();
+          if (threadIdx.x % 32 == 7) yield_thread();
+          wgmma_commit_group();
+          wgmma_wait_group<0>();
+        }) == "");
+}
+
+TEST_CASE("wgmma: wgmma_keep changes nothing, for it is no instruction") {
+  float d[4] = {1, 2, 3, 4};
+  wgmma_keep(d);
+  for (int i = 0; i < 4; ++i) CHECK(d[i] == static_cast<float>(i + 1));
+}
+
 TEST_CASE("wgmma: misuse") {
   const auto run = [](unsigned threads, const std::function<void(unsigned char*, float(&)[32])>& body) {
     return error_of_grid(dim3(1), dim3(threads), 16384, [&] {
@@ -377,7 +452,7 @@ TEST_CASE("wgmma: misuse") {
       run(128, [&](unsigned char* shared, float(&d)[32]) { product(shared + 16 * 8 * threadIdx.x / 32 / 8 * 8, d); }),
       "bring different"));
   CHECK(contains(run(128, [&](unsigned char* shared, float(&d)[32]) { product(shared + threadIdx.x / 32 * 1024, d); }),
-                 "the warps of a warpgroup issue different products"));
+                 "the warps of a warpgroup execute different instructions"));
   CHECK(contains(run(128,
                      [&](unsigned char* shared, float(&d)[32]) {
                        product(shared + 4096, d);

@@ -139,6 +139,7 @@ void BlockAsync::start_block(std::uint64_t seed, std::uint64_t block, std::size_
   const auto each = static_cast<unsigned>(std::min(kRegisters / threads, kMost) / 8 * 8);
   registers.held.assign(threads, each);
   registers.free = 0;
+  registers.log.start_block(threads);
 }
 
 }  // namespace weft::simt

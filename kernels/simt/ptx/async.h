@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/simt/ptx/aligned.h"
 #include "kernels/simt/site.h"
 
 namespace weft::simt {
@@ -117,6 +118,7 @@ class AsyncGroups {
 struct RegisterPool {
   std::vector<unsigned> held;
   unsigned free = 0;
+  WarpgroupLog log;  ///< of the block's setmaxnreg
 };
 
 /// A bulk store under way. Its source is read at some time, its destination written at a later one.

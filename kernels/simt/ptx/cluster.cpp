@@ -5,6 +5,7 @@
 #include "kernels/error.h"
 #include "kernels/simt/block.h"
 #include "kernels/simt/cluster.h"
+#include "kernels/simt/ptx/aligned.h"
 #include "kernels/simt/ptx/mbarrier.h"
 #include "kernels/simt/sync.h"
 
@@ -29,6 +30,7 @@ unsigned emulate_cluster_size() {
 void emulate_cluster_arrive(bool release, const char* what, Site site) {
   Cluster& cluster = running_cluster(what, site);
   if (enter_site(what, site)) return;
+  meet_aligned(what, site);
   if (release) publish_mbarriers(false, true);
   cluster.arrive(running_rank(), running_thread(), what, site);
 }
@@ -39,6 +41,7 @@ void emulate_cluster_wait(Site site) {
   if (enter_site(kWhat, site)) return;
   const unsigned rank = running_rank(), thread = running_thread();
   if (!cluster.has_arrived(rank, thread)) fail(fmt::format("{}: the thread has not arrived before", at(kWhat, site)));
+  meet_aligned(kWhat, site);
   wait_until([&] { return cluster.completed(rank, thread); }, kWhat, site);
 }
 
@@ -46,6 +49,7 @@ void emulate_cluster_sync(Site site) {
   constexpr const char* kWhat = "cluster_sync";
   Cluster& cluster = running_cluster(kWhat, site);
   if (enter_site(kWhat, site)) return;
+  meet_aligned(kWhat, site);
   const unsigned rank = running_rank(), thread = running_thread();
   publish_mbarriers(false, true);
   cluster.arrive(rank, thread, kWhat, site);
@@ -68,9 +72,10 @@ void* emulate_mapa(void* pointer, unsigned rank, Site site) {
   return static_cast<char*>(other->dynamic_shared()) + offset;
 }
 
-void emulate_mbarrier_arrive_cluster(std::uint64_t* barrier, unsigned rank, Site site) {
-  emulate_mbarrier_arrive(static_cast<std::uint64_t*>(emulate_mapa(barrier, rank, site)), 1, 0, true,
-                          "mbarrier.arrive.shared::cluster", site);
+void emulate_mbarrier_arrive_cluster(std::uint64_t* barrier, unsigned rank, bool release, const char* what, Site site) {
+  auto* const remote = static_cast<std::uint64_t*>(emulate_mapa(barrier, rank, site));
+  if (release) publish_mbarriers(false, true);
+  emulate_mbarrier_arrive(remote, 1, 0, true, what, site);
 }
 
 }  // namespace weft::simt

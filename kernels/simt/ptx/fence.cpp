@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <bit>
-#include <cstring>
 
 #include "kernels/error.h"
 #include "kernels/simt/block.h"
+#include "kernels/simt/ptx/aligned.h"
 #include "kernels/simt/ptx/async.h"
 #include "kernels/simt/sync.h"
 
@@ -17,17 +17,16 @@ std::string at(const char* what, Site site) {
   return fmt::format("{} at {}:{}", what, site.file, site.line);
 }
 
+constexpr unsigned kFewestRegisters = 24, kMostRegisters = 256;  // PTX ISA, setmaxnreg: imm-reg-count
+
 }  // namespace
 
-// Stores are not seen by the machine, so the asynchronous proxy gets all of the block's dynamic shared memory as it is
-// now: what the thread wrote, and what others wrote before it ran.
 void emulate_fence_proxy_async(Site site) {
   constexpr const char* kWhat = "fence.proxy.async";
   running_cluster(kWhat, site);
   if (enter_site(kWhat, site)) return;
   publish_mbarriers(true, false);
-  if (running_block->shared_bytes() > 0)
-    std::memcpy(running_block->async_view(), running_block->dynamic_shared(), running_block->shared_bytes());
+  running_block->proxy().fence(running_thread());
 }
 
 bool emulate_elect_one(Site site) {
@@ -42,7 +41,16 @@ bool emulate_elect_one(Site site) {
 void emulate_set_max_registers(unsigned count, bool more, Site site) {
   const char* what = more ? "setmaxnreg.inc" : "setmaxnreg.dec";
   RegisterPool& pool = block_async(what, site).registers;
+  if (count < kFewestRegisters || count > kMostRegisters || count % 8 != 0)
+    fail(fmt::format("{}: {} registers a thread are no multiple of 8 within {} to {}", at(what, site), count,
+                     kFewestRegisters, kMostRegisters));
   if (enter_site(what, site)) return;
+  if (!pool.log.others_caught_up(running_thread() / 32))
+    fail(
+        fmt::format("{}: another warp of the warpgroup has yet to execute the setmaxnreg before; a barrier of the "
+                    "warpgroup must stand between two",
+                    at(what, site)));
+  meet_in_warpgroup(pool.log, what, site);
   unsigned& held = pool.held[running_thread()];
   if (more ? count < held : count > held)
     fail(fmt::format("{}: the thread has {} registers, so it cannot {} {}", at(what, site), held,

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "kernels/error.h"
+#include "kernels/simt/block.h"
 #include "kernels/simt/ptx/address.h"
 #include "kernels/simt/ptx/mma_sum.h"
 #include "kernels/simt/sync.h"
@@ -25,6 +26,8 @@ struct TileArgument {
   unsigned char* row;  ///< 8 elements of 2 bytes
   int count;
   bool trans;
+  const char* what;
+  Site site;
 };
 
 /// Where element `half` (0: lower, 1: upper) of a lane's register lies within its tile.
@@ -36,7 +39,7 @@ Place place_in_tile(int lane, int half, bool trans) {
   return trans ? Place{along, across} : Place{across, along};
 }
 
-/// Calls move(tile's element in shared memory, its half of the lane's register) for every element of every tile.
+/// Calls move(lane, tile's element in shared memory, its half of the lane's register) for every element of every tile.
 template <class Move>
 void each_element(void* const* arguments, Move move) {
   const auto* const lanes = reinterpret_cast<TileArgument* const*>(arguments);
@@ -47,7 +50,7 @@ void each_element(void* const* arguments, Move move) {
         unsigned char* const element = lanes[8 * tile + place.row]->row + 2 * place.column;
         // Little endian: the lower half of a register is its first two bytes.
         unsigned char* const in_register = reinterpret_cast<unsigned char*>(&lanes[lane]->tiles[tile]) + 2 * half;
-        move(element, in_register);
+        move(lane, element, in_register);
       }
     }
   }
@@ -56,17 +59,23 @@ static_assert(std::endian::native == std::endian::little);
 
 void complete_ldmatrix(void* const* arguments, unsigned lanes) {
   require_all(lanes);
-  each_element(arguments, [](unsigned char* element, unsigned char* half) { std::memcpy(half, element, 2); });
+  each_element(arguments, [](int, unsigned char* element, unsigned char* half) { std::memcpy(half, element, 2); });
 }
 
 void complete_stmatrix(void* const* arguments, unsigned lanes) {
   require_all(lanes);
-  each_element(arguments, [](unsigned char* element, unsigned char* half) { std::memcpy(element, half, 2); });
+  const auto& leader = *static_cast<const TileArgument*>(arguments[0]);
+  const unsigned first = running_thread() / 32 * 32;
+  each_element(arguments, [&](int lane, unsigned char* element, unsigned char* half) {
+    std::memcpy(element, half, 2);
+    running_block->proxy().stored(first + static_cast<unsigned>(lane), element, leader.what, leader.site);
+  });
 }
 
-void move_tiles(const char* what, TileArgument argument, Completion complete, Site site) {
-  if (static_cast<int>(lane_index()) < 8 * argument.count) check_shared(argument.row, 16, 16, "row's", what, site);
-  warp_collective(what, kAllLanes, &argument, complete, site);
+void move_tiles(TileArgument argument, Completion complete) {
+  if (static_cast<int>(lane_index()) < 8 * argument.count)
+    check_shared(argument.row, 16, 16, "row's", argument.what, argument.site);
+  warp_collective(argument.what, kAllLanes, &argument, complete, argument.site);
 }
 
 /// What a lane brings to mma. The results go to a place of their own, since d may be c, or even overlap a.
@@ -151,13 +160,13 @@ const char* name(bool store, int count, bool trans) {
 
 void emulate_ldmatrix(std::uint32_t* tiles, int count, bool trans, const void* row, Site site) {
   auto* const bytes = static_cast<unsigned char*>(const_cast<void*>(row));  // only read
-  move_tiles(name(false, count, trans), {tiles, bytes, count, trans}, complete_ldmatrix, site);
+  move_tiles({tiles, bytes, count, trans, name(false, count, trans), site}, complete_ldmatrix);
 }
 
 void emulate_stmatrix(void* row, const std::uint32_t* tiles, int count, bool trans, Site site) {
   auto* const registers = const_cast<std::uint32_t*>(tiles);  // only read
-  move_tiles(name(true, count, trans), {registers, static_cast<unsigned char*>(row), count, trans}, complete_stmatrix,
-             site);
+  move_tiles({registers, static_cast<unsigned char*>(row), count, trans, name(true, count, trans), site},
+             complete_stmatrix);
 }
 
 void emulate_mma_m16n8k16_bf16(float* d, const std::uint32_t* a, const std::uint32_t* b, const float* c, Site site) {

@@ -20,17 +20,19 @@ unsigned char* SharedPiece::threads() const {
 }
 
 unsigned char* SharedPiece::proxy() const {
-  return block->async_view() + offset;
+  return block->proxy().data() + offset;
 }
 
 void SharedPiece::write(std::size_t at, const void* from, std::size_t size) const {
   std::memcpy(threads() + at, from, size);
   std::memcpy(proxy() + at, from, size);
+  block->proxy().overwritten(offset + at, size);
 }
 
 void SharedPiece::poison() const {
   fill_poison(threads(), bytes);
   fill_poison(proxy(), bytes);
+  block->proxy().overwritten(offset, bytes);
 }
 
 SharedPiece shared_piece(const void* pointer, std::size_t bytes, std::size_t alignment, const char* what, Site site) {

@@ -195,6 +195,11 @@ void start_load(std::vector<Receiver> to, const Fill& fill, const char* what, Si
 template <class Write>
 void start_store(const SharedPiece& source, const Write& write, const char* what, Site site) {
   BlockAsync& async = block_async(what, site);
+  try {
+    source.block->proxy().require_fenced(source.offset, source.bytes);
+  } catch (const Error& error) {
+    fail(fmt::format("{}: {}", at(what, site), error.what()));
+  }
   auto store = std::make_shared<BulkStore>();
   store->read = [source, bytes = &store->source] {
     if (bytes->empty()) bytes->assign(source.proxy(), source.proxy() + source.bytes);

@@ -31,6 +31,7 @@ WgmmaState& state_of_block(const char* what, Site site) {
     async.wgmma = std::make_shared<WgmmaState>();
     async.wgmma->threads.resize(running_block->thread_count());
     async.wgmma->warps.resize((running_block->thread_count() + 31) / 32);
+    async.wgmma->log.start_block(running_block->thread_count());
   }
   return *async.wgmma;
 }
@@ -141,15 +142,6 @@ WgmmaAccumulators& take_accumulators(WgmmaThread& thread, const LaneArgument& la
   return *of;
 }
 
-void compare(const WgmmaRecord& mine, const WgmmaRecord& theirs) {
-  if (!(mine.site == theirs.site) || mine.a_descriptor != theirs.a_descriptor ||
-      mine.b_descriptor != theirs.b_descriptor)
-    fail(
-        fmt::format("the warps of a warpgroup issue different products: another one's is at {}:{}, with descriptors "
-                    "{:#x} and {:#x}",
-                    theirs.site.file, theirs.site.line, theirs.a_descriptor, theirs.b_descriptor));
-}
-
 // The last lane has come: all 32 issue their product as one operation.
 void issue(void* const* arguments, unsigned lanes) {
   if (lanes != ~0u) fail("not all 32 lanes of the warp take part");
@@ -163,15 +155,8 @@ void issue(void* const* arguments, unsigned lanes) {
   of->product = *leader.product;
   of->block = running_block;
   of->warp = static_cast<int>(warp % 4);
-  const WgmmaRecord record{leader.site, leader.product->a ? 0 : leader.product->a_descriptor,
-                           leader.product->b_descriptor};
-  state.warps[warp].records.push_back(record);
-  const std::size_t number = state.warps[warp].records.size() - 1;
-  for (unsigned other = warp / 4 * 4; other < warp / 4 * 4 + 4; ++other) {
-    if (other >= state.warps.size()) fail("the last warpgroup of the block has fewer than four warps");
-    const auto& records = state.warps[other].records;
-    if (other != warp && number < records.size()) compare(record, records[number]);
-  }
+  state.log.add(warp, {leader.what, leader.site, leader.product->a ? 0 : leader.product->a_descriptor,
+                       leader.product->b_descriptor});
   for (int lane = 0; lane < 32; ++lane) {
     const LaneArgument& mine = lane_argument(lane);
     if (mine.product->b_descriptor != leader.product->b_descriptor || mine.product->scale_d != leader.product->scale_d)
@@ -208,13 +193,16 @@ void emulate_wgmma(const WgmmaProduct& product, const char* what, Site site) {
 void emulate_wgmma_fence(Site site) {
   constexpr const char* kWhat = "wgmma.fence";
   WgmmaState& state = state_of_block(kWhat, site);
-  if (!enter_site(kWhat, site)) state.threads[running_thread()].fenced = true;
+  if (enter_site(kWhat, site)) return;
+  meet_in_warpgroup(state.log, kWhat, site);
+  state.threads[running_thread()].fenced = true;
 }
 
 void emulate_wgmma_commit_group(Site site) {
   constexpr const char* kWhat = "wgmma.commit_group";
   WgmmaState& state = state_of_block(kWhat, site);
   if (enter_site(kWhat, site)) return;
+  meet_in_warpgroup(state.log, kWhat, site);
   WgmmaThread& thread = state.threads[running_thread()];
   thread.closed.push_back(std::exchange(thread.open, {}));
   WgmmaWarp& warp = state.warps[running_thread() / 32];
@@ -245,6 +233,7 @@ void emulate_wgmma_wait_group(unsigned pending, Site site) {
   constexpr const char* kWhat = "wgmma.wait_group";
   WgmmaState& state = state_of_block(kWhat, site);
   if (enter_site(kWhat, site)) return;
+  meet_in_warpgroup(state.log, kWhat, site);
   WgmmaThread& thread = state.threads[running_thread()];
   thread.fenced = false;
   while (thread.closed.size() > pending) {
@@ -264,13 +253,7 @@ void emulate_wgmma_wait_group(unsigned pending, Site site) {
 }
 
 void check_wgmma(const WgmmaState& state) {
-  for (std::size_t warp = 0; warp < state.warps.size(); ++warp) {
-    const std::size_t first = warp / 4 * 4;
-    const std::size_t issued = state.warps[warp].records.size(), by_first = state.warps[first].records.size();
-    if (issued == by_first) continue;
-    fail(
-        fmt::format("warp {} issued {} wgmma where warp {} of its warpgroup issued {}", warp, issued, first, by_first));
-  }
+  state.log.check();
 }
 
 }  // namespace weft::simt

@@ -3,8 +3,10 @@
 //
 // Each warp of a warpgroup computes its own 16 rows of the product, and all four land when the first of them waits for
 // the group that the product was committed in, which is the warpgroup's. Until then a thread's accumulators are poison
-// and the machine keeps their values, so a product that follows in the same accumulators continues from there. The
-// products of the four warps are compared with each other.
+// and the machine keeps their values, so a product that follows in the same accumulators continues from there.
+//
+// All of these are .sync.aligned: a warp's lanes wait for each other, and it is an error where one of them never comes
+// or comes to something else. The four warps of a warpgroup must execute the same ones in the same order (aligned.h).
 //
 // Stricter than the ISA, which asks for wgmma.fence only where registers were accessed in between, because accesses are
 // not seen here: a product in accumulators that are not in flight wants a fence since the thread's last wait. (What is
@@ -34,7 +36,7 @@ void emulate_wgmma(const WgmmaProduct& product, const char* what, Site site);
 void emulate_wgmma_fence(Site site);
 void emulate_wgmma_commit_group(Site site);
 void emulate_wgmma_wait_group(unsigned pending, Site site);
-/// Throws where the warps of a warpgroup did not issue the same products. At the end of a block.
+/// Throws where the warps of a warpgroup did not execute the same instructions. At the end of a block.
 void check_wgmma(const struct WgmmaState& state);
 
 }  // namespace weft::simt

@@ -24,7 +24,9 @@ const unsigned char* chunk_at(BlockRunner& block, std::uint32_t address) {
   if (address < kSharedWindowStart || address - kSharedWindowStart + kChunk > block.shared_bytes())
     fail(fmt::format("the descriptor leads to shared address {}, outside the block's dynamic shared memory ({} bytes)",
                      address, block.shared_bytes()));
-  return block.async_view() + (address - kSharedWindowStart);
+  const std::size_t offset = address - kSharedWindowStart;
+  block.proxy().require_fenced(offset, kChunk);
+  return block.proxy().data() + offset;
 }
 
 }  // namespace

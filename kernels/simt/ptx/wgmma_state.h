@@ -25,17 +25,10 @@ struct WgmmaThread {
   std::size_t waited = 0;                  ///< groups that were
 };
 
-/// What must be the same in the four warps of a warpgroup.
-struct WgmmaRecord {
-  Site site;
-  std::uint64_t a_descriptor, b_descriptor;
-};
-
 /// A warp's products. A group is the warpgroup's: it is complete when all four warps have committed it and each one's
 /// products have landed.
 struct WgmmaWarp {
-  std::vector<WgmmaRecord> records;  ///< in the order of issue
-  AsyncEngine::Ticket last = 0;      ///< the newest product
+  AsyncEngine::Ticket last = 0;  ///< the newest product
   std::vector<AsyncEngine::Ticket> open;
   std::vector<std::vector<AsyncEngine::Ticket>> groups;
 };
@@ -43,6 +36,7 @@ struct WgmmaWarp {
 struct WgmmaState {
   std::vector<WgmmaThread> threads;
   std::vector<WgmmaWarp> warps;
+  WarpgroupLog log;  ///< of all that the block's warps executed, fences, commits and waits included
 };
 
 }  // namespace weft::simt

@@ -1,0 +1,132 @@
+// What the catalogue's shapes must have gemm's Hopper rungs meet. They take rows of whole 16 bytes alone, so a list of
+// shapes that is ragged for the other rungs may say little about these: here it is counted.
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kernels/gemm/cluster_pair.h"
+#include "kernels/gemm/problems.h"
+#include "tests/kernels/harness.h"
+
+namespace weft::test {
+namespace {
+
+using extents::Gemm;
+
+const std::set<std::int64_t> kSizes = {1, 2, 3, 7, 31, 33, 63, 65, 127, 129};
+
+/// Of rungs 13 to 16. (11 and 12 have 128 x 128, so what lies beyond this one's edge lies beyond theirs.)
+constexpr int kTileM = 128, kTileN = 256;
+
+/// The catalogue's problems that a rung takes.
+std::vector<Problem> problems_of(const Op& op, const Rung& rung) {
+  std::vector<Problem> taken;
+  for (Problem problem : op.problems) {
+    problem.dtype = DType::bf16;
+    if (can_run(rung, problem, 0)) taken.push_back(problem);
+  }
+  return taken;
+}
+
+template <class Condition>
+bool any(const std::vector<Problem>& problems, const Condition& condition) {
+  for (const Problem& problem : problems)
+    if (condition(problem)) return true;
+  return false;
+}
+
+std::set<std::int64_t> sizes_among(const std::vector<Problem>& problems, int extent) {
+  std::set<std::int64_t> met;
+  for (const Problem& problem : problems)
+    if (kSizes.count(problem.extents[extent]) == 1) met.insert(problem.extents[extent]);
+  return met;
+}
+
+/// Whether a block of a persistent rung goes on to another tile; of the others none ever does.
+bool takes_second_tile(std::string_view rung, const Problem& problem) {
+  const std::int64_t M = problem.extents[Gemm::M], N = problem.extents[Gemm::N];
+  if (rung == "persistent") return simt::ceil_div(M, kTileM) * simt::ceil_div(N, kTileN) > simt::multiprocessor_count();
+  const simt::GemmCall<simt::bfloat16, simt::bfloat16> call{
+      .a = nullptr, .b = nullptr, .y = nullptr, .M = M, .N = N, .K = problem.extents[Gemm::K]};
+  const simt::PairOrder pairs = simt::pair_order<kTileM, kTileN>(call);
+  return pairs.order.count() > static_cast<int>(pairs.blocks / simt::kClusterBlocks);
+}
+
+TEST_CASE("gemm: the catalogue's shapes meet every edge of Hopper's rungs") {
+  const Op* op = find_op(simt::target().catalogue(), "gemm");
+  REQUIRE(op != nullptr);
+  int rungs = 0;
+  std::set<std::string> persistent;
+  for (const Rung& rung : op->rungs) {
+    if (rung.needs.exact_capability != 90) continue;
+    ++rungs;
+    CAPTURE(std::string(rung.name));
+    const std::vector<Problem> problems = problems_of(*op, rung);
+    CHECK(sizes_among(problems, Gemm::M) == kSizes);
+    CHECK(sizes_among(problems, Gemm::N) == kSizes);
+    CHECK(sizes_among(problems, Gemm::K) == kSizes);
+
+    std::set<std::pair<bool, bool>> transpositions, transpositions_with_beta;
+    for (const Problem& problem : problems) {
+      const std::pair at(problem.extents[Gemm::trans_a] != 0, problem.extents[Gemm::trans_b] != 0);
+      transpositions.insert(at);
+      if (problem.scalars[Gemm::beta] != 0) transpositions_with_beta.insert(at);
+    }
+    CHECK(transpositions.size() == 4);
+    CHECK(transpositions_with_beta.size() == 4);
+
+    const auto has = [&](int extent) {
+      return any(problems, [&](const Problem& p) { return p.extents[extent] != 0; });
+    };
+    CHECK(has(Gemm::has_bias));
+    CHECK(has(Gemm::has_residual));
+    CHECK(has(Gemm::relu));
+    CHECK(any(problems, [](const Problem& p) { return p.scalars[Gemm::alpha] != 1; }));
+    CHECK(any(problems, [](const Problem& p) { return p.scalars[Gemm::beta] != 0; }));
+    CHECK(any(problems, [](const Problem& p) { return p.extents[Gemm::M] > kTileM && p.extents[Gemm::M] % kTileM; }));
+    CHECK(any(problems, [](const Problem& p) { return p.extents[Gemm::N] > kTileN && p.extents[Gemm::N] % kTileN; }));
+    CHECK(any(problems, [](const Problem& p) { return simt::pitch_y(p) > p.extents[Gemm::N]; }));
+    // The ring of four stages goes round: five steps of 64 along k.
+    CHECK(any(problems, [](const Problem& p) { return p.extents[Gemm::K] > 4 * 64; }));
+
+    const std::string name = rung.name;
+    if (name != "persistent" && name != "cluster-multicast" && name != "tma-store") continue;
+    persistent.insert(name);
+    const auto second = [&](const Problem& p) { return takes_second_tile(name, p); };
+    CHECK(any(problems, second));
+    // The epilogue of a tile that is not the block's first, with something to read for it.
+    CHECK(any(problems, [&](const Problem& p) { return second(p) && p.scalars[Gemm::beta] != 0; }));
+    CHECK(any(problems, [&](const Problem& p) { return second(p) && p.extents[Gemm::has_residual] != 0; }));
+  }
+  CHECK(rungs == 6);
+  CHECK(persistent.size() == 3);
+}
+
+TEST_CASE("gemm: the order of tiles has each once, in bands of rows, column by column") {
+  for (const simt::TileOrder order : {simt::TileOrder{1, 1}, simt::TileOrder{5, 3}, simt::TileOrder{16, 2},
+                                      simt::TileOrder{17, 4}, simt::TileOrder{40, 7}, simt::TileOrder{3, 50}}) {
+    std::set<std::pair<int, int>> seen;
+    int last_band = 0, last_column = 0;
+    for (int index = 0; index < order.count(); ++index) {
+      const simt::TilePlace place = order.place(index);
+      CHECK((place.row >= 0 && place.row < order.rows && place.column >= 0 && place.column < order.columns));
+      const int band = place.row / simt::TileOrder::kBand;
+      if (band == last_band)
+        CHECK(place.column >= last_column);
+      else
+        CHECK((band == last_band + 1 && place.column == 0));
+      last_band = band;
+      last_column = place.column;
+      seen.insert({place.row, place.column});
+    }
+    CHECK(seen.size() == static_cast<std::size_t>(order.rows * order.columns));
+  }
+}
+
+}  // namespace
+}  // namespace weft::test
