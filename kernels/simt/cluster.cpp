@@ -117,6 +117,17 @@ bool Cluster::completed(unsigned rank, unsigned thread) {
   return true;
 }
 
+void Cluster::block_met(unsigned rank) {
+  for (auto& [address, known] : mbarriers)
+    if (known.owner == rank) known.seen_by = Mbarrier::SeenBy::block;
+}
+
+void Cluster::warp_met(unsigned rank, unsigned first) {
+  for (auto& [address, known] : mbarriers)
+    if (known.owner == rank && known.thread / 32 == first / 32 && known.seen_by == Mbarrier::SeenBy::thread)
+      known.seen_by = Mbarrier::SeenBy::warp;
+}
+
 // A thread that leaves is not waited for; one that has arrived and then leaves counts no more either way.
 void Cluster::thread_left(unsigned rank, unsigned thread) {
   const std::size_t index = std::size_t{rank} * threads_ + thread;
@@ -127,6 +138,7 @@ void Cluster::thread_left(unsigned rank, unsigned thread) {
 
 void Cluster::complete_barrier() {
   if (waiting_ == 0 || waiting_ < live_) return;
+  for (unsigned rank = 0; rank < size(); ++rank) block_met(rank);
   waiting_ = 0;
   ++phase_;
 }

@@ -24,12 +24,16 @@ class BlockRunner;
 
 /// What the machine knows of an mbarrier object beside its 64 bits (ptx/mbarrier.cpp).
 struct Mbarrier {
+  /// Who is behind a barrier with the thread that initialised it, and so sees that it did.
+  enum class SeenBy : unsigned char { thread, warp, block };
+
   std::uint64_t word = 0;  ///< what its memory must hold: anything else was written there by other means
   unsigned owner = 0;      ///< the rank of the block in whose shared memory it lies
   unsigned thread = 0;     ///< that initialised it
   bool fenced = false;     ///< the asynchronous proxy sees that it is initialised
   bool released = false;   ///< and so do the cluster's other blocks
-  Site site;               ///< where it was initialised
+  SeenBy seen_by = SeenBy::thread;
+  Site site;  ///< where it was initialised
 };
 
 /// A bulk copy that completes on an mbarrier, perhaps of several blocks.
@@ -69,6 +73,10 @@ class Cluster {
   /// True once all have arrived; the thread may then arrive again.
   bool completed(unsigned rank, unsigned thread);
   void thread_left(unsigned rank, unsigned thread);
+
+  /// Threads of block `rank` met in a barrier; lanes of one warp did, from thread `first` on, in a collective.
+  void block_met(unsigned rank);
+  void warp_met(unsigned rank, unsigned first);
 
   std::unordered_map<const void*, Mbarrier> mbarriers;
   std::vector<BulkFlight> flights;  ///< in the order of their issue

@@ -87,6 +87,7 @@ int BlockRunner::barrier(unsigned id, unsigned count, int predicate, bool wait, 
     barrier.result = barrier.sum;
     barrier.sum = 0;
     barrier.arrived = 0;
+    cluster_->block_met(rank_);
     ready_.splice(barrier.waiting);
   }
   if (wait) suspend(thread);
@@ -146,6 +147,7 @@ bool BlockRunner::try_complete(Warp& warp, unsigned first, unsigned group) {
     else
       extend(thread.path, thread.what, thread.site);
   }
+  cluster_->warp_met(rank_, first);
   warp.waiting &= ~group;
   const auto lanes = static_cast<unsigned>(std::min<std::size_t>(32, threads_.size() - first));
   for (unsigned i = 0; i < lanes; ++i) {

@@ -7,6 +7,7 @@
 
 #include "kernels/error.h"
 #include "kernels/launch.h"
+#include "kernels/ptx/cluster.h"
 #include "kernels/ptx/fence.h"
 #include "kernels/ptx/mbarrier.h"
 #include "tests/kernels/ptx_test.h"
@@ -144,6 +145,38 @@ TEST_CASE("mbarrier: what the ISA leaves undefined is an error that names the li
   std::uint64_t outside = 0;
   CHECK(contains(run(1, 1, [&](std::uint64_t*) { mbarrier_init(&outside, 1); }), "not shared memory of this block"));
   CHECK(contains(run(1, 1, [](std::uint64_t* barrier) { mbarrier_wait(barrier, 2); }), "a parity is 0 or 1, not 2"));
+}
+
+TEST_CASE("mbarrier: between its initialisation and another thread's use stands a barrier") {
+  enum class Between { nothing, syncwarp, syncthreads, named, cluster };
+  const auto use_by = [](unsigned user, Between between) {
+    return error_of_grid(dim3(1), dim3(64), 64, [&] {
+      auto* barrier = dynamic_shared<std::uint64_t>();
+      if (threadIdx.x == 0) mbarrier_init(barrier, 1);
+      if (between == Between::syncwarp) __syncwarp();
+      if (between == Between::syncthreads) __syncthreads();
+      if (between == Between::named) named_barrier_sync(1, 64);
+      if (between == Between::cluster) {
+        __syncwarp();
+        cluster_sync();
+      }
+      if (threadIdx.x == user) mbarrier_wait(barrier, 1);
+    });
+  };
+  const char* const unseen = "and no barrier of the block stands between that and this";
+  for (const std::uint64_t seed : {0, 1, 2}) {
+    set_schedule_seed(seed);
+    CHECK(use_by(0, Between::nothing) == "");
+    CHECK(use_by(0, Between::syncthreads) == "");
+    const std::string other_lane = use_by(5, Between::nothing);  // or it has not been initialised yet
+    CHECK((contains(other_lane, unseen) || contains(other_lane, "no mbarrier has been initialised")));
+    CHECK(use_by(5, Between::syncwarp) == "");
+    for (const Between between : {Between::syncthreads, Between::named, Between::cluster})
+      CHECK(use_by(40, between) == "");
+  }
+  set_schedule_seed(0);
+  CHECK(contains(use_by(40, Between::nothing), unseen));
+  CHECK(contains(use_by(40, Between::syncwarp), "thread 0 initialised the mbarrier at "));
 }
 
 TEST_CASE("mbarrier: it may lie in a __shared__ variable") {

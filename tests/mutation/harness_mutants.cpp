@@ -125,7 +125,13 @@ std::vector<MutationCase> draw_cases(std::size_t cases_per_rung) {
       std::stable_sort(problems.begin(), problems.end(), cheaper);
       const std::size_t count = std::min(problems.size(), cases_per_rung);
       for (std::size_t i = 1; i <= count; ++i) {  // spread evenly, the dearest among them
-        const Problem& problem = problems[i * problems.size() / count - 1];
+        // Of a sample the first is not of the cheapest, but has the longest sums: in it a ring of stages goes round.
+        const bool deepest = i == 1 && count < problems.size() && op->bound.terms != nullptr;
+        const auto shorter = [op](const Problem& a, const Problem& b) {
+          return op->bound.terms(a) < op->bound.terms(b);
+        };
+        const Problem& problem = deepest ? *std::max_element(problems.begin(), problems.end(), shorter)
+                                         : problems[i * problems.size() / count - 1];
         cases.push_back({op,
                          &rung,
                          problem,

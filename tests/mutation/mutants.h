@@ -42,8 +42,8 @@ struct MutationPlan {
 
 /// Runs every rung that needs tensor cores or asynchronous copies (Needs::min_capability from 80 on), and every rung of
 /// a convolution or of an op that is bound by memory, on its op's small shapes, and lists the sites that they come by;
-/// of a rung at most `cases_per_rung`, from the cheapest to the dearest. Throws weft::Error where an unmutated run
-/// fails or its bits depend on the seed.
+/// of a rung at most `cases_per_rung`, from the cheapest to the dearest, with the longest sums among them. Throws
+/// weft::Error where an unmutated run fails or its bits depend on the seed.
 MutationPlan plan_mutants(std::size_t cases_per_rung);
 
 /// How the mutant was found out ("another result (seed 1 of gemm/mma-sync bf16 M=31 ...)"), or empty: it survived.

@@ -52,6 +52,20 @@ Mbarrier& find(const std::uint64_t* barrier, const char* what, Site site) {
   return known;
 }
 
+/// The same, for the running thread to use: it must see that another thread of its block has initialised the barrier.
+/// (Other blocks of the cluster: check_seen().)
+Mbarrier& find_seen(const std::uint64_t* barrier, const char* what, Site site) {
+  using enum Mbarrier::SeenBy;
+  Mbarrier& known = find(barrier, what, site);
+  const unsigned mine = running_thread();
+  if (known.owner != running_rank() || known.seen_by == block || known.thread == mine) return known;
+  if (known.seen_by == warp && known.thread / 32 == mine / 32) return known;
+  fail(fmt::format(
+      "{}: thread {} initialised the mbarrier at {}:{}, and no barrier of the block stands between that and "
+      "this; put a __syncthreads() there",
+      at(what, site), known.thread, known.site.file, known.site.line));
+}
+
 // Puts the new counts down; where nothing is pending any more, the phase is complete and the next one begins.
 void update(std::uint64_t* barrier, Mbarrier& known, Counts counts) {
   if (counts.pending == 0 && counts.transactions == 0) {
@@ -116,13 +130,13 @@ void emulate_mbarrier_init(std::uint64_t* barrier, unsigned count, Site site) {
 
 void emulate_mbarrier_inval(std::uint64_t* barrier, Site site) {
   constexpr const char* kWhat = "mbarrier.inval";
-  find(barrier, kWhat, site);
+  find_seen(barrier, kWhat, site);
   if (!enter_site(kWhat, site)) running_cluster(kWhat, site).mbarriers.erase(barrier);
 }
 
 void emulate_mbarrier_arrive(std::uint64_t* barrier, unsigned count, unsigned bytes, bool remote, const char* what,
                              Site site) {
-  Mbarrier& known = find(barrier, what, site);
+  Mbarrier& known = find_seen(barrier, what, site);
   if (known.owner != running_rank()) {
     if (!remote) fail(fmt::format("{}: the mbarrier lies in block {} of the cluster", at(what, site), known.owner));
     if (!running_cluster(what, site).running(known.owner))
@@ -140,13 +154,13 @@ void emulate_mbarrier_arrive(std::uint64_t* barrier, unsigned count, unsigned by
 
 void emulate_mbarrier_complete_tx(std::uint64_t* barrier, unsigned bytes, Site site) {
   constexpr const char* kWhat = "mbarrier.complete_tx";
-  find(barrier, kWhat, site);
+  find_seen(barrier, kWhat, site);
   if (!enter_site(kWhat, site)) complete_transactions(barrier, bytes, kWhat, site);
 }
 
 bool emulate_mbarrier_test_wait(std::uint64_t* barrier, unsigned parity, const char* what, Site site) {
   if (parity > 1) fail(fmt::format("{}: a parity is 0 or 1, not {}", at(what, site), parity));
-  if (find(barrier, what, site).owner != running_rank())
+  if (find_seen(barrier, what, site).owner != running_rank())
     fail(fmt::format("{}: a thread can wait only for an mbarrier of its own block", at(what, site)));
   const SiteFault fault = enter_phase_site(what, site);
   if (fault == SiteFault::left_out) return true;
@@ -157,7 +171,7 @@ bool emulate_mbarrier_test_wait(std::uint64_t* barrier, unsigned parity, const c
     return true;
   }
   poll_thread(what, site);
-  if (unpack(find(barrier, what, site).word).parity == parity) return false;
+  if (unpack(find_seen(barrier, what, site).word).parity == parity) return false;
   note_passed(what, site);  // once, however often it looked
   return true;
 }
@@ -198,11 +212,11 @@ void arrive_for_copies(std::uint64_t* barrier, const char* what, Site site) {
 }
 
 void check_mbarrier(const std::uint64_t* barrier, const char* what, Site site) {
-  find(barrier, what, site);
+  find_seen(barrier, what, site);
 }
 
 void check_mbarrier_for_copy(std::uint64_t* barrier, const char* what, Site site) {
-  check_seen(find(barrier, what, site), true, at(what, site));
+  check_seen(find_seen(barrier, what, site), true, at(what, site));
 }
 
 }  // namespace weft::simt
