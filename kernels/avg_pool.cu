@@ -21,7 +21,7 @@ struct AverageForward : OneInputPass<T, false> {
   using OneInputPass<T, false>::OneInputPass;
 
   template <int kVector, class Rows>
-  __device__ void at(const Rows& rows, const Pixel& pixel, int c) const {
+  __device__ void at(const Rows& rows, const PicturePixel& pixel, int c) const {
     const PoolShape& shape = this->shape;
     const Range h_range = this->in_rows(pixel.row), w_range = this->in_columns(pixel.column);
     float sums[kVector] = {};
@@ -48,7 +48,7 @@ struct AverageBackward : OneInputPass<T, true> {
   using OneInputPass<T, true>::OneInputPass;
 
   template <int kVector, class Rows>
-  __device__ void at(const Rows& rows, const Pixel& pixel, int c) const {
+  __device__ void at(const Rows& rows, const PicturePixel& pixel, int c) const {
     const PoolShape& shape = this->shape;
     const Range p_range = this->in_rows(pixel.row), q_range = this->in_columns(pixel.column);
     float sums[kVector] = {};

@@ -52,7 +52,7 @@ struct MaxBackward : PoolPass<true> {
   }
 
   template <int kVector, class From>
-  __device__ void at(const From& from, const Pixel& pixel, int c) const {
+  __device__ void at(const From& from, const PicturePixel& pixel, int c) const {
     gather_gradient<kVector>(from, shape, pixel, c, dx);
   }
 };

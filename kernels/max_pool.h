@@ -50,7 +50,7 @@ struct MaxForward : OneInputPass<T, false> {
       : OneInputPass<T, false>(problem, operands), index(index_or_null) {}
 
   template <int kVector, class Rows>
-  __device__ void at(const Rows& from, const Pixel& pixel, int c) const {
+  __device__ void at(const Rows& from, const PicturePixel& pixel, int c) const {
     const PoolShape& shape = this->shape;
     const Maximum<T, kVector> best = find_maximum<kVector>(from, shape, pixel.row, pixel.column, c);
     const int64_t place = ((pixel.n * shape.P + pixel.row) * shape.Q + pixel.column) * shape.C + c;
@@ -89,7 +89,8 @@ int64_t max_rings_bytes(int64_t elements) {
 /// the other way round, windows that overlap would need atomics, whose order changes the bits. `from` has dy and says
 /// which pixel won a window: winner<kVector>(p, q, c).
 template <int kVector, class T, class From>
-__device__ inline void gather_gradient(const From& from, const PoolShape& shape, const Pixel& pixel, int c, T* dx) {
+__device__ inline void gather_gradient(const From& from, const PoolShape& shape, const PicturePixel& pixel, int c,
+                                       T* dx) {
   const Range p_range = windows_of_pixel(pixel.row, shape.P, shape.R, shape.stride_h, shape.pad_h);
   const Range q_range = windows_of_pixel(pixel.column, shape.Q, shape.S, shape.stride_w, shape.pad_w);
   const int me = pixel.row * shape.W + pixel.column;

@@ -97,7 +97,7 @@ struct MaxBackwardUnindexed : PoolPass<true> {
   }
 
   template <int kVector, class From>
-  __device__ void at(const From& from, const Pixel& pixel, int c) const {
+  __device__ void at(const From& from, const PicturePixel& pixel, int c) const {
     gather_gradient<kVector>(from, shape, pixel, c, dx);
   }
 };

@@ -8,6 +8,7 @@
 #include "kernels/element.h"
 #include "kernels/launch_math.h"
 #include "kernels/ops.h"
+#include "kernels/rolling_rows.h"
 #include "kernels/target.h"
 
 namespace weft::WEFT_TARGET {
@@ -25,25 +26,9 @@ inline PoolShape pool_shape(const Problem& problem) {
           e(Pool::stride_h),        e(Pool::stride_w), e(Pool::pad_h), e(Pool::pad_w), e(Pool::P), e(Pool::Q)};
 }
 
-/// Height and width.
-struct Extent2d {
-  int height, width;
-};
-
-/// One pixel of a (N, height, width) stack of pictures.
-struct Pixel {
-  int64_t n;
-  int row, column;
-};
-
-__device__ inline Pixel pixel_at(int64_t i, int height, int width) {
+__device__ inline PicturePixel pixel_at(int64_t i, int height, int width) {
   return {i / width / height, static_cast<int>(i / width % height), static_cast<int>(i % width)};
 }
-
-/// Positions first ... last - 1.
-struct Range {
-  int first, last;
-};
 
 /// The pixels of window `p` along one axis that lie in the picture.
 __host__ __device__ inline Range pixels_of_window(int p, int size, int window, int stride, int pad) {
@@ -63,6 +48,8 @@ template <bool kBackward>
 struct PoolPass {
   PoolShape shape;
 
+  __host__ __device__ int64_t pictures() const { return shape.N; }
+  __host__ __device__ int channels() const { return shape.C; }
   __host__ __device__ Extent2d in() const { return kBackward ? windows() : pixels(); }
   __host__ __device__ Extent2d out() const { return kBackward ? pixels() : windows(); }
   /// The rows of its input that a row of its output wants.

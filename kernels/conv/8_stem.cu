@@ -17,10 +17,13 @@ namespace {
 // shared memory, and one tap and channel on is one float on (dilation C where a tap ends). For a 7x7 of stride 2 that
 // is 399 floats of x for each r, in place of 64 x 21 = 1,344.
 //
-// Why float32 and forward alone. In bfloat16 the multipliers are not the ones to use: ResNet's stem at 224 pixels is
-// 236 Mflop a picture, and on an H100's tensor cores takes less time (at 989 Tflop/s) than writing its 1.6 MB of y, on
-// its float32 multipliers (67 Tflop/s) seven times as long. So bfloat16, and TF32, take rung 10, whose depth is R S C,
-// all taps one after the other, and so is not padded to eight channels a tap. The filter's gradient turns the product
+// In bfloat16 the run and the filters are widened on their way into shared memory, and the sums are floats as ever. But
+// where there are tensor cores the multipliers are not the ones to use: ResNet's stem at 224 pixels is 236 Mflop a
+// picture, and on an H100's tensor cores takes less time (at 989 Tflop/s) than writing its 1.6 MB of y, on its float32
+// multipliers (67 Tflop/s) seven times as long. So there bfloat16, and TF32, take rung 10, whose depth is R S C, all
+// taps one after the other, and so is not padded to eight channels a tap.
+//
+// Why forward alone. The filter's gradient turns the product
 // round: K x R S C results, 64 x 147, each a sum over all pixels of y. There are three tiles of 64 x 64, and what is
 // short is not bytes of x but blocks: split-K (6_split_k.cu) cuts the pixels into slices, in bfloat16 rung 10 does. The
 // picture's own gradient is wanted only where pictures are what is optimised, and then the ladder's other rungs compute
@@ -41,9 +44,9 @@ int64_t shared_bytes(const ConvShape& z) {
   return (run_floats(z) + int64_t{z.S} * z.C * kPitch) * static_cast<int64_t>(sizeof(float));
 }
 
+template <class T>
 __global__ void __launch_bounds__(kThreads, 8)
-    stem_kernel(ConvShape z, const float* __restrict__ x, const float* __restrict__ weight,
-                ConvEpilogue<float> epilogue) {
+    stem_kernel(ConvShape z, const T* __restrict__ x, const T* __restrict__ weight, ConvEpilogue<T> epilogue) {
   const int run = static_cast<int>(run_floats(z)), packed = z.S * z.C;  // packed: taps of a filter row, and channels
   float* const pixels = dynamic_shared<float>();                        // (run)
   float* const filters = pixels + run;                                  // (packed, kPitch)
@@ -58,12 +61,13 @@ __global__ void __launch_bounds__(kThreads, 8)
   for (int r = 0; r < z.R; ++r) {
     const int h = z.row_in(p, r);
     if (h < 0 || h >= z.H) continue;  // the whole block skips a row of padding
-    const float* row = x + (int64_t{n} * z.H + h) * z.W * z.C;
+    const T* row = x + (int64_t{n} * z.H + h) * z.W * z.C;
     const int64_t first = int64_t{z.column_in(q0, 0)} * z.C, end = int64_t{z.W} * z.C;
-    for (int i = thread; i < run; i += kThreads) pixels[i] = first + i >= 0 && first + i < end ? row[first + i] : 0.0f;
+    for (int i = thread; i < run; i += kThreads)
+      pixels[i] = first + i >= 0 && first + i < end ? to_float(row[first + i]) : 0.0f;
     for (int i = thread; i < packed * kFilters; i += kThreads) {
       const int k = i / packed, j = i % packed;
-      filters[j * kPitch + k] = k0 + k < z.K ? weight[(int64_t{k0 + k} * z.R + r) * packed + j] : 0.0f;
+      filters[j * kPitch + k] = k0 + k < z.K ? to_float(weight[(int64_t{k0 + k} * z.R + r) * packed + j]) : 0.0f;
     }
     __syncthreads();
     const float* from = pixels + q1 * z.stride_w * z.C;
@@ -103,14 +107,15 @@ bool conv2d_stem_takes(const Problem& problem) {
 
 void conv2d_stem(const Problem& problem, void* const* operands, void*, Stream stream) {
   const ConvShape z = conv_shape(problem);
-  launch(stem_kernel,
-         {.grid = dim3(blocks_for(int64_t{z.N} * z.P * ceil_div(z.Q, kPixels), 1),
-                       static_cast<unsigned>(ceil_div(z.K, kFilters))),
-          .block = kThreads,
-          .shared_bytes = static_cast<unsigned>(shared_bytes(z)),
-          .stream = stream},
-         z, as<const float>(operands[kConvX]), as<const float>(operands[kConvWeight]),
-         conv_epilogue<float>(problem, operands));
+  with_type(problem.dtype, [&]<class T>() {
+    launch(stem_kernel<T>,
+           {.grid = dim3(blocks_for(int64_t{z.N} * z.P * ceil_div(z.Q, kPixels), 1),
+                         static_cast<unsigned>(ceil_div(z.K, kFilters))),
+            .block = kThreads,
+            .shared_bytes = static_cast<unsigned>(shared_bytes(z)),
+            .stream = stream},
+           z, as<const T>(operands[kConvX]), as<const T>(operands[kConvWeight]), conv_epilogue<T>(problem, operands));
+  });
 }
 
 }  // namespace weft::WEFT_TARGET

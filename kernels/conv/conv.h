@@ -19,6 +19,7 @@
 //   11_implicit_wgmma.cu   the same on Hopper's: TMA's im2col mode brings the patches, wgmma multiplies
 //   12_implicit_persistent.cu  forward and backward data by blocks that stay; results leave through the copy engine
 //   13_pointwise_gemm.cu   1x1: the product of what is there already, by all of gemm's ladder
+//   14_depthwise_rolling.cu  groups of one channel, each element of the picture read once
 //   epilogue.h         what happens to a finished sum of the forward pass
 //   im2col_parts.h     what 3 and 4 share: a convolution's parts are convolutions
 //   implicit_gemm.h    the loop of 5, 6 and 9, and what each pass fetches and stores
@@ -157,5 +158,16 @@ int64_t conv2d_backward_filter_pointwise_gemm_workspace(const Problem& problem);
 /// For Needs::takes: 1x1 of stride 1, no padding, one group; forward, what gemm's epilogue can do.
 bool conv_is_pointwise(const Problem& problem);
 bool conv2d_pointwise_gemm_takes(const Problem& problem);
+
+void conv2d_depthwise_rolling(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_data_depthwise_rolling(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_filter_depthwise_rolling(const Problem&, void* const* operands, void* workspace, Stream stream);
+int64_t conv2d_backward_filter_depthwise_rolling_workspace(const Problem& problem);
+/// For Needs::takes: one channel and one filter a group, rows that fit shared memory; a filter's gradient of 9 taps.
+bool conv2d_depthwise_rolling_takes(const Problem& problem);
+bool conv2d_backward_data_depthwise_rolling_takes(const Problem& problem);
+bool conv2d_backward_filter_depthwise_rolling_takes(const Problem& problem);
+/// For the choice: true where there are pictures and channels for a block on most SMs.
+bool depthwise_rolling_fills(const Problem& problem);
 
 }  // namespace weft::WEFT_TARGET

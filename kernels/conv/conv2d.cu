@@ -135,11 +135,18 @@ constexpr Needs for_depthwise(bool (*takes)(const Problem&)) {
   return {.dtypes = kFloats, .takes = takes};
 }
 
+constexpr const char* kDepthwiseRollingIdea =
+    "Each element was read once a tap, 2 or 4 bytes a thread; a block that walks down a picture keeps the rows under "
+    "the filter in shared memory, and reads each once, 16 bytes a thread.";
+constexpr Needs for_depthwise_rolling(bool (*takes)(const Problem&)) {
+  return {.min_capability = 80, .dtypes = kFloats, .takes = takes, .alignment = 16};
+}
+
 constexpr const char* kStemIdea =
     "With 3 channels every float was fetched and questioned by itself, 12 times; a row's taps and channels are one "
     "run, "
     "read once for 64 pixels.";
-constexpr Needs kStem = {.dtypes = bit(DType::f32), .takes = conv2d_stem_takes};
+constexpr Needs kStem = {.dtypes = kFloats, .takes = conv2d_stem_takes};
 
 constexpr const char* kWinogradIdea =
     "36 multiplications a channel for 2 x 2 results of a 3x3 filter; transformed, 16 do, as 16 matrix products.";
@@ -159,6 +166,8 @@ constexpr Rung kForwardRungs[] = {
     {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_implicit_wgmma), conv2d_implicit_wgmma},
     {"implicit-persistent", kPersistentIdea, for_hopper(takes_implicit_persistent), conv2d_implicit_persistent},
     {"pointwise-gemm", kPointwiseIdea, kForwardPointwise, conv2d_pointwise_gemm},
+    {"depthwise-rolling", kDepthwiseRollingIdea, for_depthwise_rolling(conv2d_depthwise_rolling_takes),
+     conv2d_depthwise_rolling},
 };
 constexpr Rung kDataRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_data_direct},
@@ -174,6 +183,8 @@ constexpr Rung kDataRungs[] = {
     {"implicit-persistent", kPersistentIdea, for_hopper(takes_backward_data_implicit_persistent),
      conv2d_backward_data_implicit_persistent},
     {"pointwise-gemm", kPointwiseIdea, kGradientPointwise, conv2d_backward_data_pointwise_gemm},
+    {"depthwise-rolling", kDepthwiseRollingIdea, for_depthwise_rolling(conv2d_backward_data_depthwise_rolling_takes),
+     conv2d_backward_data_depthwise_rolling},
 };
 constexpr Rung kFilterRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_filter_direct},
@@ -194,6 +205,8 @@ constexpr Rung kFilterRungs[] = {
      conv2d_backward_filter_implicit_wgmma, conv2d_backward_filter_implicit_wgmma_workspace},
     {"pointwise-gemm", kPointwiseIdea, kGradientPointwise, conv2d_backward_filter_pointwise_gemm,
      conv2d_backward_filter_pointwise_gemm_workspace},
+    {"depthwise-rolling", kDepthwiseRollingIdea, for_depthwise_rolling(conv2d_backward_filter_depthwise_rolling_takes),
+     conv2d_backward_filter_depthwise_rolling, conv2d_backward_filter_depthwise_rolling_workspace},
 };
 
 // Below this the product's tiles are mostly padding, and its two launches cost more than the loops.
@@ -241,15 +254,24 @@ bool goes_to_gemm(const Problem& problem, const Needs& pointwise) {
   return pointwise.takes(problem) && conv_flops(problem) >= kFewestFlopsForGemm;
 }
 
+/// For groups of one channel. On simt a barrier for each few rows would be dear.
+std::string_view depthwise_rung(const Problem& problem, int capability, bool (*rolling)(const Problem&)) {
+  return capability >= 80 && rolling(problem) && depthwise_rolling_fills(problem) ? "depthwise-rolling" : "depthwise";
+}
+
 int choose_forward(const Problem& problem, int capability) {
   if (goes_to_gemm(problem, kForwardPointwise)) return rung_named(kForwardRungs, "pointwise-gemm");
   const ConvShape z = conv_shape(problem);
-  if (z.groups > 1 && conv2d_depthwise_takes(problem)) return rung_named(kForwardRungs, "depthwise");
+  if (z.groups > 1 && conv2d_depthwise_takes(problem))
+    return rung_named(kForwardRungs, depthwise_rung(problem, capability, conv2d_depthwise_rolling_takes));
   std::string_view rung = tensor_core_rung(problem, capability, for_hopper(takes_implicit_wgmma), z.C);
   if (rung == "implicit-wgmma" && takes_implicit_persistent(problem)) rung = "implicit-persistent";
   if (rung.empty()) rung = multiplier_rung(problem, capability, kForwardProduct, z.pixels_out(), z.filters());
   // Where a row of y fills most of its 64 pixels, and taps are wider than a pixel.
-  const bool stem = rung.starts_with("implicit-gemm") && conv2d_stem_takes(problem) && z.S > 1 && z.Q >= 48;
+  // In bfloat16 without tensor cores the implicit products are not to be had.
+  const bool multipliers =
+      rung.starts_with("implicit-gemm") || (rung == "im2col-gemm" && capability > 0 && problem.dtype == DType::bf16);
+  const bool stem = multipliers && conv2d_stem_takes(problem) && z.K >= kFewestInGroup && z.S > 1 && z.Q >= 48;
   if (stem) rung = "stem";
   return rung_named(kForwardRungs, rung);
 }
@@ -257,7 +279,8 @@ int choose_forward(const Problem& problem, int capability) {
 int choose_data(const Problem& problem, int capability) {
   if (goes_to_gemm(problem, kGradientPointwise)) return rung_named(kDataRungs, "pointwise-gemm");
   const ConvShape z = conv_shape(problem);
-  if (z.groups > 1 && conv2d_backward_data_depthwise_takes(problem)) return rung_named(kDataRungs, "depthwise");
+  if (z.groups > 1 && conv2d_backward_data_depthwise_takes(problem))
+    return rung_named(kDataRungs, depthwise_rung(problem, capability, conv2d_backward_data_depthwise_rolling_takes));
   std::string_view rung = tensor_core_rung(problem, capability, for_hopper(takes_backward_data_implicit_wgmma), z.K);
   if (rung == "implicit-wgmma" && takes_backward_data_implicit_persistent(problem)) rung = "implicit-persistent";
   if (rung.empty()) rung = multiplier_rung(problem, capability, kGradientProduct, z.pixels_in(), z.channels());
@@ -266,7 +289,9 @@ int choose_data(const Problem& problem, int capability) {
 
 int choose_filter(const Problem& problem, int capability) {
   const ConvShape z = conv_shape(problem);
-  if (z.groups > 1 && conv2d_backward_filter_depthwise_takes(problem)) return rung_named(kFilterRungs, "depthwise");
+  if (z.groups > 1 && conv2d_backward_filter_depthwise_takes(problem))
+    return rung_named(kFilterRungs,
+                      depthwise_rung(problem, capability, conv2d_backward_filter_depthwise_rolling_takes));
   const std::string_view rung =
       tensor_core_rung(problem, capability, for_hopper(takes_backward_filter_implicit_wgmma), z.C);
   // Of a filter's gradient the tiles are few and the sums long: gemm's split-K, which is made for cp.async and

@@ -85,7 +85,7 @@ inline constexpr Problem kConvProblems[] = {
     {{2, 11, 9, 40, 40, 3, 3, 2, 2, 1, 1, 1, 1, 40, 0}, {}, DType::f32, "depthwise stride 2, as mobilenet_v2's"},
     {{1, 7, 8, 5, 15, 5, 3, 1, 2, 2, 1, 1, 1, 5, 0}, {}, DType::f32, "depthwise, three filters a channel"},
     {{2, 1, 1, 17, 17, 3, 3, 1, 1, 1, 1, 1, 1, 17, 0}, {}, DType::f32, "depthwise, one pixel under 3x3"},
-    {{1, 2, 3, 63, 63, 5, 5, 1, 1, 2, 2, 1, 1, 63, 0}, {}, DType::f32, "depthwise, larger than the picture"},
+    {{1, 2, 2, 63, 63, 3, 3, 1, 1, 1, 1, 1, 1, 63, 0}, {}, DType::f32, "depthwise, larger than the picture"},
     {{1, 5, 7, 3, 3, 2, 2, 3, 3, 0, 0, 1, 1, 3, 0}, {}, DType::f32, "depthwise, a stride larger than the filter"},
     {{1, 4, 5, 5, 5, 3, 3, 1, 1, 1, 1, 1, 1, 5, 0}, {}, DType::f32, "depthwise, 5 channels"},
     {{2, 6, 7, 20, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1}, {}, DType::f32, "bias and relu"},

@@ -41,6 +41,7 @@ const std::map<std::string, std::int64_t> kTileColumns = {
     {"implicit-wgmma", 128},
     {"implicit-persistent", 128},
     {"pointwise-gemm", 64},
+    {"depthwise-rolling", 32},
 };
 
 struct Feature {

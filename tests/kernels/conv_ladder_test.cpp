@@ -68,6 +68,8 @@ TEST_CASE("conv2d: the choice in float32") {
     CAPTURE(capability);
     CHECK(picked("conv2d", wide, capability) == "implicit-gemm-wide");
     CHECK(picked("conv2d", stem, capability) == "stem");
+    CHECK(picked("conv2d", layer(128, 224, 3, 64, 7, 2, 1, DType::bf16), capability) ==
+          (capability < 80 ? "stem" : "implicit-mma"));
     CHECK(picked("conv2d", layer(1, 14, 64, 64, 3), capability) == "implicit-gemm");
     CHECK(picked("conv2d", layer(128, 28, 128, 256, 3, 2), capability) == "implicit-gemm-wide");
     CHECK(picked("conv2d_backward_data", wide, capability) == "implicit-gemm-wide");
@@ -84,8 +86,11 @@ TEST_CASE("conv2d: the choice in float32") {
     pointwise.extents[Conv2d::has_scale] = 1;
     CHECK(picked("conv2d", pointwise, capability) == "implicit-gemm-wide");
     for (const char* pass : kPasses) {
-      CHECK(picked(pass, layer(128, 56, 144, 144, 3, 1, 144), capability) == "depthwise");
-      CHECK(picked(pass, layer(128, 56, 144, 144, 3, 1, 144, DType::bf16), capability) == "depthwise");
+      const char* const rolling = capability < 80 ? "depthwise" : "depthwise-rolling";
+      CHECK(picked(pass, layer(128, 56, 144, 144, 3, 1, 144), capability) == rolling);
+      CHECK(picked(pass, layer(128, 56, 144, 144, 3, 1, 144, DType::bf16), capability) == rolling);
+      CHECK(picked(pass, layer(8, 56, 144, 144, 3, 1, 144), capability) == "depthwise");    // 40 blocks
+      CHECK(picked(pass, layer(128, 56, 144, 288, 3, 1, 144), capability) == "depthwise");  // two filters a channel
       CHECK(picked(pass, layer(1, 2, 2, 2, 3), capability) == "direct");
     }
   }
