@@ -142,8 +142,9 @@ __device__ inline void walk_rows(const Pass& pass, const Planes& planes, const R
   }
 }
 
+// Three blocks an SM are asked for, as many as the rings leave room for: left alone, ptxas aims at more, and spills.
 template <int kVector, class Pass>
-__global__ void __launch_bounds__(kBlock) rolling_rows(Pass pass, Rolling rolling) {
+__global__ void __launch_bounds__(kBlock, 3) rolling_rows(Pass pass, Rolling rolling) {
   const int group = static_cast<int>(blockIdx.x % static_cast<unsigned>(rolling.groups));
   const int64_t n = blockIdx.x / static_cast<unsigned>(rolling.groups);
   const Strip strip = {group * rolling.packs * kVector, rolling.packs};

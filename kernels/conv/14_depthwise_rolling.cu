@@ -130,7 +130,7 @@ struct DepthwiseWalk {
 constexpr int kTaps = 9;
 
 template <int kVector, class T>
-__global__ void __launch_bounds__(kBlock)
+__global__ void __launch_bounds__(kBlock, 2)
     depthwise_filter_rolling(DepthwiseWalk<T, false> walk, Rolling rolling, const T* __restrict__ dy,
                              float* __restrict__ to, int64_t pitch, int pictures) {
   const ConvShape& z = walk.z;
