@@ -9,6 +9,7 @@
 #include "kernels/error.h"
 #include "kernels/simt/atomics.h"
 #include "kernels/simt/block.h"
+#include "kernels/simt/ptx/aligned.h"
 #include "kernels/simt/warp.h"
 
 namespace weft::simt {
@@ -245,12 +246,14 @@ void warp_collective(const char* what, unsigned mask, void* argument, Completion
 int block_barrier(unsigned id, unsigned count, int predicate, const char* what, Site site) {
   BlockRunner& block = runner(what, site);
   if (enter_site(what, site)) return predicate;
+  if (count != 0) meet_whole_warp(what, site);
   return block.barrier(id, count, predicate, true, what, site);
 }
 
 void block_barrier_arrive(unsigned id, unsigned count, const char* what, Site site) {
   BlockRunner& block = runner(what, site);
   if (enter_site(what, site)) return;
+  meet_whole_warp(what, site);
   block.barrier(id, count, 0, false, what, site);
 }
 

@@ -286,6 +286,31 @@ TEST_CASE("bar.sync and bar.arrive: a named barrier of some of the block's warps
   CHECK(contains(error_of_grid(dim3(1), dim3(64), 0, [] { named_barrier_sync(1, 33); }), "whole number of warps"));
 }
 
+TEST_CASE("bar.sync and bar.arrive: they count warps, so all of a warp's lanes come, and to the same one") {
+  const auto run = [](auto body) { return error_of_grid(dim3(1), dim3(64), 0, body); };
+  const auto halves = [](auto barrier) {  // 32 threads, but of two warps
+    return [=] {
+      if (threadIdx.x % 32 < 16) barrier();
+    };
+  };
+  const char* const part = "a barrier counts whole warps, and of this one only lanes 0x0000ffff come";
+  CHECK(contains(run(halves([] { named_barrier_sync(1, 32); })), part));
+  CHECK(contains(run(halves([] { named_barrier_arrive(1, 32); })), part));
+  const auto two_places = [] {
+    if (threadIdx.x % 2 == 0)
+      named_barrier_sync(1, 64);
+    else
+      named_barrier_sync(1, 64);
+  };
+  CHECK(contains(run(two_places), "the lanes of one warp came to different collectives"));
+  CHECK(run([] {
+          if (threadIdx.x / 32 == 0)
+            named_barrier_sync(1, 64);
+          else
+            named_barrier_sync(1, 64);  // another warp may come at another place
+        }) == "");
+}
+
 TEST_CASE("setmaxnreg: what some warps give back, others take") {
   // 65536 / 384 threads, in eights: 168 each. Three warpgroups hold 504; 40 + 232 + 232 are 504 again.
   const auto take = [](unsigned /*unused*/) {

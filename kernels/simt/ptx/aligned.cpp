@@ -36,6 +36,12 @@ void complete_aligned(void* const* arguments, unsigned lanes) {
   }
 }
 
+void complete_whole_warp(void* const*, unsigned lanes) {
+  const std::size_t begun = running_block->thread_count() - running_thread() / 32 * 32;
+  if (std::popcount(lanes) == static_cast<int>(std::min<std::size_t>(begun, 32))) return;
+  fail(fmt::format("a barrier counts whole warps, and of this one only lanes {:#010x} come", lanes));
+}
+
 struct LogArgument {
   WarpgroupLog* log;
   WarpgroupLog::Entry entry;
@@ -53,6 +59,10 @@ void meet_aligned(const char* what, Site site) {
   if (!running_block) fail(fmt::format("simt: {} outside a kernel", at(what, site)));
   WarpPath path = running_block->current().path;
   warp_collective(what, ~0u, &path, complete_aligned, site);
+}
+
+void meet_whole_warp(const char* what, Site site) {
+  warp_collective(what, ~0u, nullptr, complete_whole_warp, site);
 }
 
 void note_passed(const char* what, Site site) {

@@ -2,7 +2,7 @@
 // Instructions that a whole warp, or a warpgroup's four, execute as one. Internal to the emulation.
 //
 //   .sync     a lane waits until all of its warp have come to the same instruction (PTX ISA: wgmma.fence, wgmma.commit_
-//             group, wgmma.wait_group, setmaxnreg)
+//             group, wgmma.wait_group, setmaxnreg; bar.sync and bar.arrive count whole warps)
 //   .aligned  all threads of the warp must execute the same instruction, and in conditional code only where they all
 //             evaluate the condition identically (the same, and barrier.cluster); nobody waits for anybody
 //
@@ -23,6 +23,10 @@ namespace weft::simt {
 /// `.aligned` without `.sync`. Throws weft::Error where the warp's lanes (those that have not left) came to different
 /// instructions, or apart from each other.
 void meet_aligned(const char* what, Site site);
+
+/// A named barrier, which counts warps: waits until all lanes that the warp began with have come. Throws weft::Error
+/// where one of them comes to something else, or has left the kernel.
+void meet_whole_warp(const char* what, Site site);
 
 /// The running thread came by an instruction that its warp's other lanes must come by too, to be together.
 void note_passed(const char* what, Site site);
