@@ -195,6 +195,7 @@ void add_ops(Collector& collector) {
       {"batch_norm_train", {{64 * 56 * 56, 256, 1, 1}, {1e-5, 0.1}}, "+ add + relu"},
       {"batch_norm_train_backward", {{64 * 56 * 56, 256, 1, 1}, {1e-5, 0.1}}, "+ add + relu"},
       {"batch_norm_fold", {{2048}, {1e-5}}, "resnet50 layer4"},
+      {"relu_bias_backward", {{64 * 56 * 56, 256}}, "behind a convolution's bias and ReLU"},
   };
   for (const auto& call : kCalls)
     if (const Op* op = collector.find(call.op)) collector.add(*op, call.problem, "ops", call.note, nullptr);

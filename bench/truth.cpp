@@ -57,6 +57,7 @@ std::vector<std::string> independent_extents(const std::string& op) {
       {"conv2d_backward_filter", {"K", "C"}},
       {"bias_add", {"rows"}},
       {"bias_backward", {"C"}},
+      {"relu_bias_backward", {"C"}},
       {"relu", {"n"}},
       {"relu_backward", {"n"}},
       {"add", {"n"}},

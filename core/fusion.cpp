@@ -16,11 +16,14 @@ std::size_t at(NodeId id) {
   return static_cast<std::size_t>(id.index);
 }
 
-/// Operands by position (kernels/ops.h): of conv2d, gemm, batch norm, and of batch norm's backward.
+/// Operands by position (kernels/ops.h): of conv2d, its backward data, gemm, batch norm, batch norm's backward, and
+/// cross entropy's.
 enum { kScale = 2, kConvBias = 3, kConvResidual = 4, kConvInputs = 5 };
+enum { kOtherDx = 2, kDataInputs = 3 };
 enum { kGemmResidual = 3, kGemmInputs = 4 };
 enum { kNormResidual = 3, kNormMean, kNormVar, kNormInputs };
 enum { kMaskedY = 2 };
+enum { kDloss, kLogits, kLabels, kLse };
 
 /// A node that stands for several, its operands being values of the old graph (below 0: a result that is new).
 struct Group {
@@ -37,7 +40,8 @@ std::string joined_name(const Graph& graph, const std::vector<NodeId>& nodes) {
   std::string name = first;
   for (std::size_t i = 1; i < nodes.size(); ++i) {
     const std::string& other = graph.node(nodes[i]).name;
-    std::size_t common = 0;  // ends behind a dot
+    if (other == first) continue;  // the two passes of one layer
+    std::size_t common = 0;        // ends behind a dot
     for (std::size_t c = 0; c < std::min(first.size(), other.size()) && first[c] == other[c]; ++c)
       if (first[c] == '.') common = c + 1;
     name += " + " + other.substr(common);
@@ -73,6 +77,12 @@ class Fuser {
       match_forward(id, {.inputs = kNormInputs, .residual = kNormResidual, .ceiling = true});
     else if (name == "batch_norm_train_backward" || name == "batch_norm_eval_backward")
       match_norm_backward(id);
+    else if (name == "conv2d_backward_data")
+      match_sum_of_gradients(id);
+    else if (name == "bias_backward")
+      match_bias_backward(id);
+    else if (name == "cross_entropy_backward")
+      match_loss(id);
   }
 
   /// What an op can take in.
@@ -86,16 +96,18 @@ class Fuser {
   void match_forward(NodeId main, const Epilogue& epilogue) {
     const std::vector<ValueId>& operands = graph_.node(main).inputs;
     if (operands.size() > epilogue.residual && operands[epilogue.residual]) return;
-    const auto is_free = [this](NodeId node) { return owner_[at(node)] < 0; };
-    // batch_norm_fold makes float32, and a convolution's scale and bias are of its own type.
-    const bool folds = epilogue.folds && graph_.value(graph_.node(main).outputs[0]).dtype == DType::f32;
-    const bool ceiling = epilogue.ceiling;
+    const bool folds = epilogue.folds, ceiling = epilogue.ceiling;
     for (const Links& links :
          {Links{folds, true, true, ceiling}, Links{folds, true, false}, Links{folds, false, false}}) {
-      const Tail tail = tail_behind(graph_, readers_, graph_.node(main).outputs[0], links, is_free);
+      const Tail tail = tail_of(main, links);
       if (!tail.batch_norm && !tail.add && !tail.relu) return;
       if (take(forward_group(main, tail, epilogue))) return;
     }
+  }
+
+  Tail tail_of(NodeId main, const Links& links) const {
+    return tail_behind(graph_, readers_, graph_.node(main).outputs[0], links,
+                       [this](NodeId node) { return owner_[at(node)] < 0; });
   }
 
   /// `relu` is the ReLU or its backward.
@@ -107,6 +119,7 @@ class Fuser {
   Group forward_group(NodeId main, const Tail& tail, const Epilogue& epilogue) const {
     Group group;
     group.node = graph_.node(main);
+    group.node.name.clear();
     group.folded = tail.batch_norm;
     group.nodes = {main};
     for (const NodeId link : {tail.batch_norm, tail.add, tail.relu})
@@ -124,6 +137,7 @@ class Fuser {
   void match_norm_backward(NodeId id) {
     Group group;
     group.node = graph_.node(id);
+    group.node.name.clear();
     const ValueId masked = group.node.inputs[0];
     const NodeId relu = graph_.producer(masked);
     if (!relu || op(relu) != "relu_backward" || owner_[at(relu)] >= 0) return;
@@ -139,9 +153,57 @@ class Fuser {
     take(std::move(group));
   }
 
-  /// Keeps the group if the device can run its node.
+  /// A convolution's dx, added to what comes by another branch. Of two convolutions the later one adds: it stands next
+  /// to the sum, and none moves to where its dy would have to be kept for.
+  void match_sum_of_gradients(NodeId id) {
+    const std::vector<ValueId>& operands = graph_.node(id).inputs;
+    if (operands.size() > kOtherDx && operands[kOtherDx]) return;
+    const Tail tail = tail_of(id, {.add = true, .relu = false});
+    if (!tail.add) return;
+    const NodeId other = graph_.producer(tail.other);
+    if (other && id < other && op(other) == "conv2d_backward_data") return;
+    Group group = forward_group(id, tail, {.inputs = kDataInputs, .residual = kOtherDx});
+    // The sum bears the name of what it is the gradient of: another layer.
+    group.node.name = graph_.node(id).name + " + add";
+    take(std::move(group));
+  }
+
+  /// relu_backward(dy, y) -> g, whose channels this node sums: where relu_backward stood, for others want g.
+  void match_bias_backward(NodeId id) {
+    const ValueId masked = graph_.node(id).inputs[0];
+    const NodeId relu = graph_.producer(masked);
+    if (!relu || op(relu) != "relu_backward" || owner_[at(relu)] >= 0) return;
+    Group group;
+    group.node = graph_.node(relu);
+    group.node.name.clear();
+    group.node.definition = ops::definition("relu_bias_backward");
+    group.node.outputs = {masked, graph_.node(id).outputs[0]};
+    group.nodes = {id, relu};
+    group.position = relu.index;
+    take(std::move(group));
+  }
+
+  /// The loss and its gradient: both need the same sum over a row of logits.
+  void match_loss(NodeId id) {
+    const Node& backward = graph_.node(id);
+    const ValueId lse = backward.inputs[kLse];
+    const NodeId forward = graph_.producer(lse);
+    if (!forward || op(forward) != "cross_entropy" || owner_[at(forward)] >= 0) return;
+    if (readers_.is_marked(lse) || readers_.of(lse).size() > 1) return;
+    Group group;
+    group.node = backward;
+    group.node.name.clear();
+    group.node.definition = ops::definition("cross_entropy_forward_backward");
+    group.node.inputs = {backward.inputs[kDloss], backward.inputs[kLogits], backward.inputs[kLabels]};
+    group.node.outputs = {graph_.node(forward).outputs[0], backward.outputs[0]};
+    group.nodes = {forward, id};
+    group.position = id.index;
+    take(std::move(group));
+  }
+
+  /// Keeps the group if the device can run its node. One without a name is called after its nodes.
   bool take(Group group) {
-    group.node.name = joined_name(graph_, group.nodes);
+    if (group.node.name.empty()) group.node.name = joined_name(graph_, group.nodes);
     Node probe = group.node;
     std::vector<Value> inputs;
     for (const ValueId input : probe.inputs) inputs.push_back(input ? graph_.value(input) : Value{});
@@ -218,11 +280,13 @@ class Fuser {
     const Node& norm = graph_.node(group.folded);
     Graph& to = rewriter.graph();
     to.set_pass(norm.pass);
-    const NodeId fold =
-        to.add(norm.name, ops::definition("batch_norm_fold"),
-               {rewriter[norm.inputs[1]], rewriter[norm.inputs[2]], rewriter[group.node.inputs[kConvBias]],
-                rewriter[norm.inputs[kNormMean]], rewriter[norm.inputs[kNormVar]]},
-               {{"eps", norm.attributes.real("eps")}});
+    // Folding is float32's, whatever the convolution's type.
+    ValueId bias = rewriter[group.node.inputs[kConvBias]];
+    if (bias && to.value(bias).dtype != DType::f32) bias = ops::cast(to, norm.name, bias, DType::f32);
+    const NodeId fold = to.add(norm.name, ops::definition("batch_norm_fold"),
+                               {rewriter[norm.inputs[1]], rewriter[norm.inputs[2]], bias,
+                                rewriter[norm.inputs[kNormMean]], rewriter[norm.inputs[kNormVar]]},
+                               {{"eps", norm.attributes.real("eps")}});
     std::vector<ValueId> inputs;
     for (const ValueId input : group.node.inputs) inputs.push_back(rewriter[input]);
     inputs[kScale] = to.node(fold).outputs[0];

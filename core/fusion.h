@@ -8,6 +8,18 @@
 //   batch_norm_* [+ add] [+ relu]                batch_norm_* with residual, relu
 //   relu_backward + batch_norm_*_backward        batch_norm_*_backward that masks by y; where the masked gradient goes
 //                                                elsewhere too (to a shortcut), it is the node's dresidual
+//   conv2d_backward_data + add                   conv2d_backward_data that adds the other part of dx to its sums
+//   relu_backward + bias_backward                relu_bias_backward
+//   cross_entropy + cross_entropy_backward       cross_entropy_forward_backward
+//
+// What the backward forms save, of a tensor of E elements of w bytes. A sum of gradients alone reads two and writes
+// one; where the convolution adds, one is read: E w instead of 3 E w. (Batch norm's backward could have read both parts
+// instead, and saved as much; but not where the joint is no batch norm's: SqueezeNet's are ReLUs' of biased
+// convolutions, MobileNetV2's are projections', each before a convolution.) ReLU and bias read two, write one and read
+// it again: 3 E w instead of 4 E w. The loss saves a launch and a reading of the logits.
+//
+// A convolution with a folded batch norm takes scale and bias in float32 whatever its own type: rounded to bfloat16
+// they would be wrong for every pixel alike.
 //
 // A ReLU may have a ceiling (MobileNetV2's ReLU6) behind conv2d and batch_norm_*: all their rungs end in one function
 // each, where it is a comparison more, and behind each of the 35 ReLU6 of that net there is else a read and a write of

@@ -73,14 +73,16 @@ std::vector<Value> infer_statistics(const Node& node, std::span<const Value> inp
   return outputs;
 }
 
-/// dy, weight -> dx. The stride makes several H and W lead to one P and Q, so they are attributes.
+/// dy, weight, [other_dx] -> dx. The stride makes several H and W lead to one P and Q, so they are attributes.
 std::vector<Value> infer_backward_data(const Node& node, std::span<const Value> inputs) {
-  want_inputs(node, 2, 2);
+  want_inputs(node, 2, 3);
   want_rank(node, inputs[0], 4, "dy (N, P, Q, K)");
   want_rank(node, inputs[1], 4, "a weight (K, R, S, C / groups)");
   const Extents& picture = node.attributes.integers("picture");
   const std::int64_t channels = inputs[1].shape[3] * node.attributes.integer("groups");
-  return {made({inputs[0].shape[0], picture[0], picture[1], channels}, inputs[0].dtype)};
+  const Shape x = {inputs[0].shape[0], picture[0], picture[1], channels};
+  if (present(node, 2)) want_shape(node, inputs[2], x, "other_dx", "as x has");
+  return {made(x, inputs[0].dtype)};
 }
 
 /// x, dy -> dweight. Here it is R and S that several lead to one P and Q.

@@ -27,6 +27,13 @@ std::vector<Value> infer_bias_backward(const Node& node, std::span<const Value> 
   return {made({inputs[0].shape[-1]}, inputs[0].dtype)};
 }
 
+/// dy, y -> dx, dbias.
+std::vector<Value> infer_relu_bias_backward(const Node& node, std::span<const Value> inputs) {
+  want_inputs(node, 2, 2);
+  want_same_shape(node, inputs[0], inputs[1], "dy and y");
+  return {made(inputs[0].shape, inputs[0].dtype), made({inputs[0].shape[-1]}, inputs[0].dtype, "dbias")};
+}
+
 std::vector<Value> infer_add(const Node& node, std::span<const Value> inputs) {
   want_inputs(node, 2, 2);
   want_same_shape(node, inputs[0], inputs[1], "a and b");
@@ -94,6 +101,7 @@ Ids differentiate_cast(Graph& graph, NodeId id, std::span<const ValueId> dys, st
 void define_elementwise(Definitions& definitions) {
   define(definitions, "bias_add", infer_bias_add, differentiate_bias_add);
   define(definitions, "bias_backward", infer_bias_backward);
+  define(definitions, "relu_bias_backward", infer_relu_bias_backward);
   define(definitions, "relu", like_first, differentiate_relu);
   define(definitions, "relu_backward", infer_relu_backward);
   define(definitions, "add", infer_add, differentiate_add);

@@ -42,6 +42,14 @@ std::vector<Value> infer_cross_entropy_backward(const Node& node, std::span<cons
   return {made(inputs[1].shape, inputs[1].dtype)};
 }
 
+/// dloss, logits, labels -> loss, dlogits.
+std::vector<Value> infer_cross_entropy_forward_backward(const Node& node, std::span<const Value> inputs) {
+  want_inputs(node, 3, 3);
+  want_shape(node, inputs[0], {1}, "dloss", "as the loss is one number");
+  check_labels(node, inputs[1], inputs[2]);
+  return {made({1}, DType::f32), made(inputs[1].shape, inputs[1].dtype, "dlogits")};
+}
+
 std::vector<ValueId> differentiate_cross_entropy(Graph& graph, NodeId id, std::span<const ValueId> dys,
                                                  std::span<const bool>) {
   const Node node = graph.node(id);
@@ -100,6 +108,7 @@ void define_loss(Definitions& definitions) {
   define(definitions, "log_softmax_backward", like_input(1));
   define(definitions, "cross_entropy", infer_cross_entropy, differentiate_cross_entropy);
   define(definitions, "cross_entropy_backward", infer_cross_entropy_backward);
+  define(definitions, "cross_entropy_forward_backward", infer_cross_entropy_forward_backward);
   define(definitions, "cross_entropy_soft", infer_cross_entropy_soft, differentiate_cross_entropy_soft);
   define(definitions, "cross_entropy_soft_backward", infer_backward_to_logits);
   define(definitions, "binary_cross_entropy", infer_binary_cross_entropy, differentiate_binary_cross_entropy);

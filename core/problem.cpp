@@ -142,11 +142,19 @@ const std::map<std::string_view, Fill>& table() {
       {"conv2d", conv_forward},
       {"conv2d_statistics", [](Problem& p, const Node& n, Values i, Values) { conv(p, n, i[0].shape, i[1].shape); }},
       {"conv2d_backward_data",
-       [](Problem& p, const Node& n, Values i, Values o) { conv(p, n, o[0].shape, i[1].shape); }},
+       [](Problem& p, const Node& n, Values i, Values o) {
+         conv(p, n, o[0].shape, i[1].shape);
+         p.extents[extents::Conv2d::has_residual] = present(n, 2);
+       }},
       {"conv2d_backward_filter",
        [](Problem& p, const Node& n, Values i, Values o) { conv(p, n, i[0].shape, o[0].shape); }},
       {"bias_add", rows_of_first},
       {"bias_backward", rows_of_first},
+      {"relu_bias_backward",
+       [](Problem& p, const Node& n, Values i, Values) {
+         rows(p, i[0].shape);
+         set_ceiling(p, extents::Elements::ceiling, n);
+       }},
       {"relu", relu},
       {"relu_backward", relu},
       {"add", elements},
@@ -178,6 +186,7 @@ const std::map<std::string_view, Fill>& table() {
       {"log_softmax_backward", rows_of_first},
       {"cross_entropy", rows_of_first},
       {"cross_entropy_backward", [](Problem& p, const Node&, Values i, Values) { rows(p, i[1].shape); }},
+      {"cross_entropy_forward_backward", [](Problem& p, const Node&, Values i, Values) { rows(p, i[1].shape); }},
       {"cross_entropy_soft", rows_of_first},
       {"cross_entropy_soft_backward", [](Problem& p, const Node&, Values i, Values) { rows(p, i[1].shape); }},
       {"binary_cross_entropy", elements},

@@ -15,6 +15,7 @@ constexpr const Op* kOps[] = {
     &conv2d_statistics,
     &bias_add,
     &bias_backward,
+    &relu_bias_backward,
     &relu,
     &relu_backward,
     &add,

@@ -118,8 +118,8 @@ struct Op {
   Bound bound;
   std::span<const Problem> problems;  ///< the shapes worth testing: ragged, tiny, prime, real layers
   std::span<const Rung> rungs;        ///< simplest first
-  /// The forward op whose gradient this one computes; null for a forward op. Its operands are named after that op's:
-  /// "dy" is the gradient of the forward output "y", and an output "dx" the gradient with respect to the input "x".
+  /// The forward op whose gradient this one computes, or null. Its operands are named after that op's: "dy" is the
+  /// gradient of the output "y", an output "dx" that of the input "x", "other_dx" a part of dx, which is to be added.
   const char* gradient_of = nullptr;
   /// Picks a rung for a call, by its index: the launcher's choice. `capability` is 0 on simt. null: the last rung that
   /// can.

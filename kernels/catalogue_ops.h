@@ -12,7 +12,7 @@ namespace weft::WEFT_TARGET {
 extern const Op gemm;
 extern const Op im2col, col2im;
 extern const Op conv2d, conv2d_backward_data, conv2d_backward_filter, conv2d_statistics;
-extern const Op bias_add, bias_backward;
+extern const Op bias_add, bias_backward, relu_bias_backward;
 extern const Op relu, relu_backward, add;
 extern const Op max_pool, max_pool_backward, avg_pool, avg_pool_backward, global_avg_pool, global_avg_pool_backward;
 extern const Op max_pool_unindexed, max_pool_unindexed_backward;

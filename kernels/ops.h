@@ -1,18 +1,18 @@
 #pragma once
-// Extents, scalars and operands of every op: the one list that kernels/, the graph (core/) and the devices agree on.
-// Operands stand in the order inputs, (in-out), outputs. "[...]" is optional. Layout is NHWC, filters (K, R, S, C),
-// dense.
+// Extents, scalars and operands of every op: the one list for kernels/, the graph (core/) and the devices. Operands
+// stand in the order inputs, (in-out), outputs; "[...]" is optional. Layout is NHWC, filters (K, R, S, C), dense.
 //
 //   op                         operands                                                        extents
 //   gemm                       a, b, [bias], [residual], y                                     Gemm
 //   im2col                     x, columns                                                      Conv2d
 //   col2im                     dcolumns, dx                                                    Conv2d
 //   conv2d                     x, weight, [scale], [bias], [residual], y                       Conv2d
-//   conv2d_backward_data       dy, weight, dx                                                  Conv2d
+//   conv2d_backward_data       dy, weight, [other_dx], dx                                      Conv2d
 //   conv2d_backward_filter     x, dy, dweight                                                  Conv2d
 //   conv2d_statistics          x, weight, y, mean, var                                         Conv2d, no epilogue
 //   bias_add                   x, bias, y                                                      Rows
 //   bias_backward              dy, dbias                                                       Rows
+//   relu_bias_backward         dy, y, dx, dbias                                                Rows; scalar ceiling
 //   relu                       x, y                                                            Elements; scalar ceiling
 //   relu_backward              dy, y, dx                                                       Elements; scalar ceiling
 //   add                        a, b, y                                                         Elements
@@ -88,10 +88,10 @@ struct Gemm {
 
 /// y (N, P, Q, K) = x (N, H, W, C) * weight (K, R, S, C / groups), P = (H + 2 pad_h - dilation_h (R - 1) - 1) /
 /// stride_h + 1. groups divides C and K, and filter k sees the channels of group k / (K / groups) alone, as torch has
-/// it. Then the epilogue, what a folded batch norm, a shortcut and a ReLU want, in this order: y *= scale (K), y +=
-/// bias (K), y += residual (N, P, Q, K), ReLU (scalar ceiling, as in Elements). The gradients have the epilogue's
-/// extents 0, or ignore them: they are of the convolution alone. im2col and col2im know no groups: columns is (N P Q, R
-/// S C).
+/// it. Then the epilogue, for a folded batch norm, a shortcut and a ReLU, in this order: y *= scale (K), y += bias (K),
+/// y += residual (N, P, Q, K), ReLU (scalar ceiling, as in Elements). With a scale, scale and bias are float32. The
+/// gradients are of the convolution alone and ignore these extents, but that backward data adds other_dx (N, H, W, C)
+/// where has_residual. im2col and col2im know no groups: columns is (N P Q, R S C).
 /// tf32: float32 inputs may be rounded to TF32 on their way into tensor cores, as in Gemm.
 struct Conv2d {
   enum : int {

@@ -186,7 +186,8 @@ class ConvolutionGraph {
 
   void add_epilogue(const Problem& problem) {
     const std::int64_t* e = problem.extents;
-    const auto channels = [&](std::int64_t id) { return tensor(cudnn_, id, dtype_, 1, y_dims_[1], 1, 1); };
+    const DType vectors = e[Conv2d::has_scale] != 0 ? DType::f32 : dtype_;  // as our operands are (kernels/ops.h)
+    const auto channels = [&](std::int64_t id) { return tensor(cudnn_, id, vectors, 1, y_dims_[1], 1, 1); };
     struct Step {
       cudnnPointwiseMode_t mode;
       DescriptorPtr other;  ///< the second operand, where the mode has one
@@ -329,6 +330,8 @@ std::optional<PeerCall> cudnn_convolution(const Cudnn& cudnn, const std::string&
                                : function == "convolution_backward_filter" ? &kBackwardFilter
                                                                            : nullptr;
   if (pass == nullptr) return {};
+  // Of a gradient that is added to another part of it cuDNN's form works in place, on another call's result.
+  if (pass != &kForward && has_epilogue(call.problem())) return {};
   const Signature& signature = call.signature();
   const Operand* y = nullptr;
   for (int i = 0; i < signature.count; ++i)

@@ -246,6 +246,10 @@ void lower_conv2d(Compiler& c, const Group& group) {
 
 void lower_conv2d_backward_data(Compiler& c, const Group& group) {
   const Node& node = c.node(group.main);
+  if (input_of(node, 2))
+    fail(node.name +
+         ": conv2d_backward_data comes with another part of dx to be added, which is for the kernel devices: give the "
+         "cpu device the sum as a node of its own");
   const ConvolutionShape shape = shape_of(problem_of(c.graph(), node), ConvolutionPass::backward_data);
   const auto found =
       find<dnnl::convolution_backward_data>(c, group.main, shape, false, [&](const onednn::Convolution& way) {

@@ -228,9 +228,10 @@ void conv2d_statistics_implicit_mma(const Problem& problem, void* const* operand
 void conv2d_backward_data_implicit_mma(const Problem& problem, void* const* operands, void*, Stream stream) {
   const ConvShape z = conv_shape(problem);
   with_type(problem.dtype, [&]<class T>() {
-    const ConvEpilogue<T> to{nullptr, nullptr, nullptr, as<T>(operands[2]), z.C, false};
+    const ConvEpilogue<T> to = data_epilogue<T>(problem, operands);
     for_data_classes(z, [&](const PatchClasses& classes, int count, int64_t height) {
-      launch_tiles<true>(z, classes, count, height, as<const T>(operands[0]), as<const T>(operands[1]), to, {}, stream);
+      launch_tiles<true>(z, classes, count, height, as<const T>(operands[kDataDy]), as<const T>(operands[kDataWeight]),
+                         to, {}, stream);
     });
   });
 }

@@ -250,10 +250,10 @@ void conv2d_statistics_implicit_wgmma(const Problem& problem, void* const* opera
 
 void conv2d_backward_data_implicit_wgmma(const Problem& problem, void* const* operands, void*, Stream stream) {
   const ConvShape z = conv_shape(problem);
-  const ConvEpilogue<bfloat16> to{nullptr, nullptr, nullptr, as<bfloat16>(operands[2]), z.C, false};
+  const ConvEpilogue<bfloat16> to = data_epilogue<bfloat16>(problem, operands);
   for_data_classes(z, [&](const PatchClasses& classes, int count, int64_t height) {
-    launch_wgmma<true>(z, classes, count, height, as<const bfloat16>(operands[0]), as<const bfloat16>(operands[1]), to,
-                       {}, stream);
+    launch_wgmma<true>(z, classes, count, height, as<const bfloat16>(operands[kDataDy]),
+                       as<const bfloat16>(operands[kDataWeight]), to, {}, stream);
   });
 }
 

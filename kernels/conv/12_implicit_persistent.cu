@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(kRingThreads, 1)
       // The barriers of store_pieces() stand between the scratch memory's uses.
       if (!kBackward && moments.at != nullptr)
         gather_registers<bfloat16>(moments, m0, n0, columns, sums, scratch, barrier);
-      if (kBackward || plain)
+      if (plain)
         store_pieces(map_y, m0, n0, sums, buffers, barrier, [](int64_t, int64_t, float(&)[2]) {});
       else
         store_pieces(map_y, m0, n0, sums, buffers, barrier, [&](int64_t row, int64_t column, float(&pair)[2]) {
@@ -119,8 +119,8 @@ void conv2d_implicit_persistent(const Problem& problem, void* const* operands, v
 
 void conv2d_backward_data_implicit_persistent(const Problem& problem, void* const* operands, void*, Stream stream) {
   const ConvShape z = conv_shape(problem);
-  launch_tiles<true>(z, data_patches(z, 0), as<const bfloat16>(operands[0]), as<const bfloat16>(operands[1]),
-                     {nullptr, nullptr, nullptr, as<bfloat16>(operands[2]), z.C, false}, {}, stream);
+  launch_tiles<true>(z, data_patches(z, 0), as<const bfloat16>(operands[kDataDy]),
+                     as<const bfloat16>(operands[kDataWeight]), data_epilogue<bfloat16>(problem, operands), {}, stream);
 }
 
 void conv2d_statistics_implicit_persistent(const Problem& problem, void* const* operands, void* workspace,

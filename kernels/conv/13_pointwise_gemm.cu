@@ -17,7 +17,7 @@ using extents::Conv2d;
 // whether it is padding, which it never is. Here the three passes are products of what is there already,
 //
 //   forward   y (N P Q, K)    = x (N P Q, C) * weight (K, C)^T, gemm's epilogue
-//   data      dx (N P Q, C)   = dy (N P Q, K) * weight (K, C)
+//   data      dx (N P Q, C)   = dy (N P Q, K) * weight (K, C) [+ other_dx]
 //   filter    dweight (K, C)  = dy (N P Q, K)^T * x (N P Q, C)
 //
 // and so have all of gemm's ladder behind them: tiles of 128 x 256, which ask L2 for a third fewer bytes a flop than
@@ -26,10 +26,11 @@ using extents::Conv2d;
 
 /// The call's sums are finished by gemm's epilogue; tf32 lets it round float operands.
 template <class T>
-GemmCall<T, T> data_product(const Problem& problem, const T* dy, const T* weight, T* dx) {
+GemmCall<T, T> data_product(const Problem& problem, const T* dy, const T* weight, const T* other_dx, T* dx) {
   const ConvShape z = conv_shape(problem);
   return {.a = dy,
           .b = weight,
+          .residual = other_dx,
           .y = dx,
           .M = z.pixels_in(),
           .N = z.C,
@@ -73,7 +74,10 @@ void conv2d_pointwise_gemm(const Problem& problem, void* const* operands, void*,
 
 void conv2d_backward_data_pointwise_gemm(const Problem& problem, void* const* operands, void*, Stream stream) {
   with_type(problem.dtype, [&]<class T>() {
-    gemm_best(data_product(problem, as<const T>(operands[0]), as<const T>(operands[1]), as<T>(operands[2])), stream);
+    gemm_best(data_product(problem, as<const T>(operands[kDataDy]), as<const T>(operands[kDataWeight]),
+                           problem.extents[Conv2d::has_residual] ? as<const T>(operands[kDataOther]) : nullptr,
+                           as<T>(operands[kDataDx])),
+              stream);
   });
 }
 

@@ -50,7 +50,7 @@ __global__ void conv2d_direct_kernel(ConvShape z, const T* __restrict__ x, const
 // by side; but with a stride of 2, three quarters of the taps find no p, q and are gone through for nothing.
 template <class T>
 __global__ void conv2d_backward_data_direct_kernel(ConvShape z, const T* __restrict__ dy, const T* __restrict__ weight,
-                                                   T* __restrict__ dx) {
+                                                   ConvEpilogue<T> epilogue) {
   const int64_t element = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;  // in [0, N H W C)
   if (element >= z.pixels_in() * z.C) return;
   const int c = static_cast<int>(element % z.C);
@@ -71,7 +71,7 @@ __global__ void conv2d_backward_data_direct_kernel(ConvShape z, const T* __restr
       for (int k = 0; k < filters; ++k) sum += to_float(gradient[k]) * to_float(tap[k * filter]);
     }
   }
-  dx[element] = from_float<T>(sum);
+  store_conv_sum(epilogue, element / z.C, c, sum);
 }
 
 // backward filter, direct: dweight[k,r,s,c] = sum_{n,p,q} dy[n,p,q,k] x[n,h,w,c] with (h, w) under tap (r, s).
@@ -113,7 +113,8 @@ template <class T>
 void backward_data(const Problem& problem, void* const* operands, Stream stream) {
   const ConvShape z = conv_shape(problem);
   launch(conv2d_backward_data_direct_kernel<T>, config_for(z.pixels_in() * z.C, stream), z,
-         static_cast<const T*>(operands[0]), static_cast<const T*>(operands[1]), static_cast<T*>(operands[2]));
+         static_cast<const T*>(operands[kDataDy]), static_cast<const T*>(operands[kDataWeight]),
+         data_epilogue<T>(problem, operands));
 }
 
 template <class T>

@@ -41,7 +41,8 @@ __global__ void im2col_kernel(ConvShape z, const T* __restrict__ x, T* __restric
 // col2im, rung 1, a thread an element of dx that gathers its R S addends. The other way round, a thread an element of
 // dcolumns adding to dx, would need atomics and give other bits on each run.
 template <class From, class To>
-__global__ void col2im_kernel(ConvShape z, const From* __restrict__ dcolumns, To* __restrict__ dx) {
+__global__ void col2im_kernel(ConvShape z, const From* __restrict__ dcolumns, const To* __restrict__ other_dx,
+                              To* __restrict__ dx) {
   const int64_t element = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;  // in [0, N H W C)
   if (element >= z.pixels_in() * z.C) return;
   const int c = static_cast<int>(element % z.C);
@@ -58,6 +59,7 @@ __global__ void col2im_kernel(ConvShape z, const From* __restrict__ dcolumns, To
       sum += static_cast<float>(dcolumns[((n * z.P + p) * z.Q + q) * z.patch() + (r * z.S + s) * z.C + c]);
     }
   }
+  if (other_dx != nullptr) sum += static_cast<float>(other_dx[element]);
   dx[element] = static_cast<To>(sum);
 }
 
@@ -72,9 +74,11 @@ void launch_im2col_rung(const Problem& problem, void* const* operands, void*, St
 void launch_col2im_rung(const Problem& problem, void* const* operands, void*, Stream stream) {
   const ConvShape z = conv_shape(problem);
   if (problem.dtype == DType::f32)
-    launch_col2im(z, static_cast<const float*>(operands[0]), static_cast<float*>(operands[1]), stream);
+    launch_col2im<float, float>(z, static_cast<const float*>(operands[0]), nullptr, static_cast<float*>(operands[1]),
+                                stream);
   else
-    launch_col2im(z, static_cast<const __nv_bfloat16*>(operands[0]), static_cast<__nv_bfloat16*>(operands[1]), stream);
+    launch_col2im<__nv_bfloat16, __nv_bfloat16>(z, static_cast<const __nv_bfloat16*>(operands[0]), nullptr,
+                                                static_cast<__nv_bfloat16*>(operands[1]), stream);
 }
 
 Signature signature_of(const Problem& problem, bool gradient) {
@@ -111,15 +115,15 @@ void launch_im2col(const ConvShape& shape, const T* x, T* columns, Stream stream
 }
 
 template <class From, class To>
-void launch_col2im(const ConvShape& shape, const From* dcolumns, To* dx, Stream stream) {
-  launch(col2im_kernel<From, To>, config_for(shape.pixels_in() * shape.C, stream), shape, dcolumns, dx);
+void launch_col2im(const ConvShape& shape, const From* dcolumns, const To* other_dx, To* dx, Stream stream) {
+  launch(col2im_kernel<From, To>, config_for(shape.pixels_in() * shape.C, stream), shape, dcolumns, other_dx, dx);
 }
 
 template void launch_im2col(const ConvShape&, const float*, float*, Stream);
 template void launch_im2col(const ConvShape&, const __nv_bfloat16*, __nv_bfloat16*, Stream);
-template void launch_col2im(const ConvShape&, const float*, float*, Stream);
-template void launch_col2im(const ConvShape&, const float*, __nv_bfloat16*, Stream);
-template void launch_col2im(const ConvShape&, const __nv_bfloat16*, __nv_bfloat16*, Stream);
+template void launch_col2im(const ConvShape&, const float*, const float*, float*, Stream);
+template void launch_col2im(const ConvShape&, const float*, const __nv_bfloat16*, __nv_bfloat16*, Stream);
+template void launch_col2im(const ConvShape&, const __nv_bfloat16*, const __nv_bfloat16*, __nv_bfloat16*, Stream);
 
 const Op im2col = {
     .name = "im2col",

@@ -69,9 +69,10 @@ void forward(const Problem& problem, int64_t rows, void* const* operands, void* 
 template <class T>
 void backward_data(const Problem& problem, int64_t rows, void* const* operands, void* workspace, Stream stream) {
   const ConvShape z = conv_shape(problem);
-  const auto* dy = static_cast<const T*>(operands[0]);
-  const auto* weight = static_cast<const T*>(operands[1]);
-  auto* dx = static_cast<T*>(operands[2]);
+  const auto* dy = static_cast<const T*>(operands[kDataDy]);
+  const auto* weight = static_cast<const T*>(operands[kDataWeight]);
+  const auto* other = problem.extents[Conv2d::has_residual] ? static_cast<const T*>(operands[kDataOther]) : nullptr;
+  auto* dx = static_cast<T*>(operands[kDataDx]);
   auto* dcolumns = static_cast<float*>(workspace);
   for (const ConvPart& part : parts_by_input(z, rows)) {
     if (part.shape.P > 0)  // else no patch reaches these rows, and their gradient is 0
@@ -83,7 +84,7 @@ void backward_data(const Problem& problem, int64_t rows, void* const* operands, 
                            .N = z.patch(),
                            .K = z.K},
                           stream);
-    launch_col2im(part.shape, dcolumns, dx + part.x, stream);
+    launch_col2im<float, T>(part.shape, dcolumns, other == nullptr ? nullptr : other + part.x, dx + part.x, stream);
   }
 }
 

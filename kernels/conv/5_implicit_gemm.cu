@@ -41,14 +41,17 @@ void forward(const Problem& problem, void* const* operands, Stream stream) {
 template <class Tile>
 void backward_data(const Problem& problem, void* const* operands, Stream stream) {
   const ConvShape z = conv_shape(problem);
-  const auto* dy = static_cast<const float*>(operands[0]);
+  const auto* dy = static_cast<const float*>(operands[kDataDy]);
+  const ConvEpilogue<float> epilogue = data_epilogue<float>(problem, operands);
   const auto run = [&]<bool kFours>() {
     for (int of_class = 0; of_class < z.stride_h * z.stride_w; ++of_class) {
-      const DataPass<Tile, kFours> pass = {.patches = data_patches(z, of_class),
-                                           .dy = dy,
-                                           .weight = static_cast<const float*>(operands[1]),
-                                           .dx = static_cast<float*>(operands[2]),
-                                           .shape = z};
+      const DataPass<Tile, kFours> pass = {
+          .patches = data_patches(z, of_class),
+          .dy = dy,
+          .weight = static_cast<const float*>(operands[kDataWeight]),
+          .epilogue = epilogue,
+          .shape = z,
+          .fours_of_dx = conv_epilogue_is_aligned<4>(epilogue) && z.channels() % 4 == 0};
       launch_implicit_gemm(pass, 1, z.groups, stream);
     }
   };

@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kThreads) depthwise_kernel(ConvShape z, Patche
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     depthwise_backward_data_kernel(ConvShape z, const T* __restrict__ dy, const T* __restrict__ weight,
-                                   T* __restrict__ dx) {
+                                   ConvEpilogue<T> epilogue) {
   auto* taps = dynamic_shared<float>();
   const int lane = static_cast<int>(threadIdx.x) % kLanes, first = static_cast<int>(blockIdx.y) * kLanes;
   const int c = first + lane, filters = z.filters();
@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(kThreads)
           sum += to_float(gradient[f]) * taps[((r * z.S + s) * filters + f) * kPitch + lane];
       }
     }
-    dx[pixel * z.C + c] = from_float<T>(sum);
+    store_conv_sum(epilogue, pixel, c, sum);
   }
 }
 
@@ -190,7 +190,7 @@ void conv2d_backward_data_depthwise(const Problem& problem, void* const* operand
             .block = kThreads,
             .shared_bytes = static_cast<unsigned>(shared_bytes(z, z.filters())),
             .stream = stream},
-           z, as<const T>(operands[0]), as<const T>(operands[1]), as<T>(operands[2]));
+           z, as<const T>(operands[kDataDy]), as<const T>(operands[kDataWeight]), data_epilogue<T>(problem, operands));
   });
 }
 

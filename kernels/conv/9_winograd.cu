@@ -265,9 +265,8 @@ void conv2d_winograd(const Problem& problem, void* const* operands, void* worksp
 
 void conv2d_backward_data_winograd(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
   const ConvShape z = conv_shape(problem);
-  const ConvEpilogue<float> epilogue = {nullptr, nullptr, nullptr, as<float>(operands[2]), z.C, false};
-  run<true>(data_tiles(z), z.N, as<const float>(operands[0]), as<const float>(operands[1]), epilogue,
-            static_cast<float*>(workspace), stream);
+  run<true>(data_tiles(z), z.N, as<const float>(operands[kDataDy]), as<const float>(operands[kDataWeight]),
+            data_epilogue<float>(problem, operands), static_cast<float*>(workspace), stream);
 }
 
 }  // namespace weft::WEFT_TARGET

@@ -2,7 +2,8 @@
 // conv2d: y[n,p,q,k] = sum_{r,s,c} x[n, p stride - pad + r dilation, q stride - pad + s dilation, g C' + c]
 // weight[k,r,s,c], with 0 for what lies outside the picture. x is (N, H, W, C), weight (K, R, S, C'), y (N, P, Q, K).
 // C' = C / groups channels and K' = K / groups filters make a group; filter k belongs to group g = k / K'. With an
-// epilogue y = relu?(scale[k] y + bias[k] + residual). Each of the three passes (forward, data, filter) has
+// epilogue y = relu?(scale[k] y + bias[k] + residual); of backward data dx += other_dx, the part of x's gradient that
+// comes by another branch. Each of the three passes (forward, data, filter) has
 // 2 N P Q K R S C' flops; the fewest bytes are one read of its two inputs and one write of its output. With C' and K'
 // of 64 or more a pass is bound by arithmetic.
 //
@@ -20,7 +21,7 @@
 //   12_implicit_persistent.cu  forward and backward data by blocks that stay; results leave through the copy engine
 //   13_pointwise_gemm.cu   1x1: the product of what is there already, by all of gemm's ladder
 //   14_depthwise_rolling.cu  groups of one channel, each element of the picture read once
-//   epilogue.h         what happens to a finished sum of the forward pass
+//   epilogue.h         what happens to a finished sum of the forward pass, and of backward data
 //   im2col_parts.h     what 3 and 4 share: a convolution's parts are convolutions
 //   implicit_gemm.h    the loop of 5, 6 and 9, and what each pass fetches and stores
 //   patches.h, im2col_map.h  what 5, 6, 10 and 11 share: where patches lie, and as the copy engine brings them
@@ -77,14 +78,17 @@ ConvShape conv_shape(const Problem& problem);
 
 /// conv2d's operands by position.
 enum ConvOperand : int { kConvX, kConvWeight, kConvScale, kConvBias, kConvResidual, kConvY, kConvOperands };
+/// conv2d_backward_data's.
+enum DataOperand : int { kDataDy, kDataWeight, kDataOther, kDataDx, kDataOperands };
 
 /// x (N, H, W, C) to columns (N P Q, R S C). Patch (n, p, q) is a row.
 template <class T>
 void launch_im2col(const ConvShape& shape, const T* x, T* columns, Stream stream);
 
-/// dcolumns (N P Q, R S C) to dx (N, H, W, C): each dx is the sum over the patches that its pixel was copied to.
+/// dcolumns (N P Q, R S C) to dx (N, H, W, C): each dx is the sum over the patches that its pixel was copied to, and of
+/// other_dx where it is there.
 template <class From, class To>
-void launch_col2im(const ConvShape& shape, const From* dcolumns, To* dx, Stream stream);
+void launch_col2im(const ConvShape& shape, const From* dcolumns, const To* other_dx, To* dx, Stream stream);
 
 // The rungs of the three passes, as Rung::launch wants them.
 

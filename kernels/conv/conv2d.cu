@@ -2,6 +2,7 @@
 // its costs and the list of rungs stand in conv.h, a call's checks in shape.cu.
 
 #include <algorithm>
+#include <array>
 #include <string_view>
 
 #include "kernels/catalogue_ops.h"
@@ -29,13 +30,18 @@ Operand y_of(const ConvShape& z, DType dtype, bool gradient) {
   return {gradient ? "dy" : "y", gradient ? Role::input : Role::output, dtype, 4, {z.N, z.P, z.Q, z.K}};
 }
 
+/// With a scale it is what a folded batch norm adds, and float32 (epilogue.h).
+DType bias_type(const Problem& problem) {
+  return problem.extents[Conv2d::has_scale] ? DType::f32 : problem.dtype;
+}
+
 Signature forward_signature(const Problem& problem) {
   const ConvShape z = conv_shape(problem);
   Signature signature{kConvOperands,
                       {x_of(z, problem.dtype, false),
                        weight_of(z, problem.dtype, false),
-                       {"scale", Role::input, problem.dtype, 1, {z.K}},
-                       {"bias", Role::input, problem.dtype, 1, {z.K}},
+                       {"scale", Role::input, DType::f32, 1, {z.K}},
+                       {"bias", Role::input, bias_type(problem), 1, {z.K}},
                        {"residual", Role::input, problem.dtype, 4, {z.N, z.P, z.Q, z.K}},
                        y_of(z, problem.dtype, false)}};
   signature.operands[kConvScale].present = problem.extents[Conv2d::has_scale] != 0;
@@ -46,7 +52,12 @@ Signature forward_signature(const Problem& problem) {
 
 Signature data_signature(const Problem& problem) {
   const ConvShape z = conv_shape(problem);
-  return {3, {y_of(z, problem.dtype, true), weight_of(z, problem.dtype, false), x_of(z, problem.dtype, true)}};
+  Operand other = x_of(z, problem.dtype, true);
+  other.name = "other_dx";
+  other.role = Role::input;
+  other.present = problem.extents[Conv2d::has_residual] != 0;
+  return {kDataOperands,
+          {y_of(z, problem.dtype, true), weight_of(z, problem.dtype, false), other, x_of(z, problem.dtype, true)}};
 }
 
 Signature filter_signature(const Problem& problem) {
@@ -68,10 +79,36 @@ double conv_bytes(const Problem& problem) {
 double forward_bytes(const Problem& problem) {
   const ConvShape z = conv_shape(problem);
   const auto* e = problem.extents;
-  const int64_t vectors = e[Conv2d::has_scale] + e[Conv2d::has_bias];
-  const int64_t elements = vectors * z.K + e[Conv2d::has_residual] * z.pixels_out() * z.K;
-  return conv_bytes(problem) + conv_element_bytes(problem) * static_cast<double>(elements);
+  const double residual = static_cast<double>(e[Conv2d::has_residual] * z.pixels_out() * z.K);
+  const double vectors =
+      4.0 * static_cast<double>(e[Conv2d::has_scale]) +
+      (e[Conv2d::has_scale] ? 4 : conv_element_bytes(problem)) * static_cast<double>(e[Conv2d::has_bias]);
+  return conv_bytes(problem) + conv_element_bytes(problem) * residual + vectors * z.K;
 }
+
+double data_bytes(const Problem& problem) {
+  const ConvShape z = conv_shape(problem);
+  const int64_t other = problem.extents[Conv2d::has_residual] * z.pixels_in() * z.C;
+  return conv_bytes(problem) + conv_element_bytes(problem) * static_cast<double>(other);
+}
+
+/// The products of a sum, and what is added to it.
+int64_t data_terms(const Problem& problem) {
+  const ConvShape z = conv_shape(problem);
+  return int64_t{z.R} * z.S * z.filters() + problem.extents[Conv2d::has_residual];
+}
+
+/// Backward data's: the gradients' problems, and of some of them the sum with another part of dx.
+constexpr std::size_t kAlone = kGradientProblems.size(), kEvery = 3;
+constexpr auto kDataProblems = [] {
+  std::array<Problem, kAlone + (kAlone + kEvery - 1) / kEvery> all{};
+  for (std::size_t i = 0; i < kAlone; ++i) all[i] = kGradientProblems[i];
+  for (std::size_t i = kAlone; i < all.size(); ++i) {
+    all[i] = kGradientProblems[(i - kAlone) * kEvery];
+    all[i].extents[Conv2d::has_residual] = 1;
+  }
+  return all;
+}();
 
 /// The products of a sum, and what the epilogue adds.
 int64_t forward_terms(const Problem& problem) {
@@ -330,7 +367,9 @@ const Op conv2d = {
 
 const Op conv2d_backward_data = {
     .name = "conv2d_backward_data",
-    .formula = "dx[n,h,w,c] = sum_rsk dy[n,p,q,k] weight[k,r,s,c] over the p, q with (h, w) under tap (r, s)",
+    .formula =
+        "dx[n,h,w,c] = sum_rsk dy[n,p,q,k] weight[k,r,s,c] over the p, q with (h, w) under tap (r, s) [+ "
+        "other_dx[n,h,w,c]]",
     .peer = "cudnn:convolution_backward_data",
     .extent_names = kConvExtents,
     .scalar_names = {},
@@ -338,15 +377,9 @@ const Op conv2d_backward_data = {
     .check = check_conv2d,
     .reference = reference::conv2d_backward_data,
     .flops = conv_flops,
-    .bytes = conv_bytes,
-    .bound = {.c = 4,
-              .terms =
-                  [](const Problem& p) {
-                    return p.extents[Conv2d::R] * p.extents[Conv2d::S] * p.extents[Conv2d::K] /
-                           p.extents[Conv2d::groups];
-                  },
-              .unit = conv_unit_roundoff},
-    .problems = kGradientProblems,
+    .bytes = data_bytes,
+    .bound = {.c = 4, .terms = data_terms, .unit = conv_unit_roundoff},
+    .problems = kDataProblems,
     .rungs = kDataRungs,
     .gradient_of = "conv2d",
     .choose = choose_data,

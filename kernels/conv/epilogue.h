@@ -1,8 +1,11 @@
 #pragma once
-// The convolution's epilogue: what happens to a finished sum on its way to y. Every forward rung ends here.
+// The convolution's epilogue: what happens to a finished sum on its way to y. Every forward rung ends here, and every
+// rung of backward data, whose sums may have to be added to another part of dx.
 //
 //   y[m][k] = relu?(scale[k] sum + bias[k] + residual[m][k])       m counts the pixels of y: (N, P, Q)
-// The ReLU may have a ceiling (rectify.h).
+//   dx[m][c] = sum + other_dx[m][c]                                m counts the pixels of x: (N, H, W)
+// The ReLU may have a ceiling (rectify.h). Where there is a scale, scale and bias are float32 whatever y is: they are
+// made of a batch norm's statistics, and an error in them is one in all pixels alike, which no later sum averages out.
 //
 // A batch norm of known statistics is a scale and a bias, so a whole "conv, batch norm, add, ReLU" costs no pass over
 // memory but the residual's read. As gemm's (gemm/epilogue.h): a rung hands over one sum, or kWidth that are neighbours
@@ -16,33 +19,49 @@
 
 namespace weft::WEFT_TARGET {
 
-/// Operands of the epilogue; null where left out. scale and bias are (K), residual and y (N, P, Q, K).
+/// Operands of the epilogue; null where left out. scale, bias and shift are (K), residual and y (N, P, Q, K).
 template <class T>
 struct ConvEpilogue {
-  const T* scale;
-  const T* bias;
+  const float* scale;
+  const T* bias;  ///< of a call without a scale
   const T* residual;
   T* y;
   int K;
   bool relu;
-  float ceiling = 0;  ///< of the ReLU; 0: none
+  float ceiling = 0;             ///< of the ReLU; 0: none
+  const float* shift = nullptr;  ///< the bias of a call with a scale
 };
 
 /// The epilogue of a forward call.
 template <class T>
 ConvEpilogue<T> conv_epilogue(const Problem& problem, void* const* operands) {
   const auto* e = problem.extents;
-  const auto optional = [&](int extent, int operand) {
-    return e[extent] ? static_cast<const T*>(operands[operand]) : nullptr;
+  const auto optional = [&]<class Type>(bool present, int operand) {
+    return present ? static_cast<const Type*>(operands[operand]) : nullptr;
   };
   using extents::Conv2d;
-  return {.scale = optional(Conv2d::has_scale, kConvScale),
-          .bias = optional(Conv2d::has_bias, kConvBias),
-          .residual = optional(Conv2d::has_residual, kConvResidual),
+  const bool has_scale = e[Conv2d::has_scale] != 0, has_bias = e[Conv2d::has_bias] != 0;
+  return {.scale = optional.template operator()<float>(has_scale, kConvScale),
+          .bias = optional.template operator()<T>(has_bias && !has_scale, kConvBias),
+          .residual = optional.template operator()<T>(e[Conv2d::has_residual] != 0, kConvResidual),
           .y = static_cast<T*>(operands[kConvY]),
           .K = static_cast<int>(e[Conv2d::K]),
           .relu = e[Conv2d::relu] != 0,
-          .ceiling = static_cast<float>(problem.scalars[Conv2d::ceiling])};
+          .ceiling = static_cast<float>(problem.scalars[Conv2d::ceiling]),
+          .shift = optional.template operator()<float>(has_bias && has_scale, kConvBias)};
+}
+
+/// The epilogue of a call of backward data: its "filters" are the C channels of dx, its pixels those of x.
+template <class T>
+ConvEpilogue<T> data_epilogue(const Problem& problem, void* const* operands) {
+  using extents::Conv2d;
+  const bool has_other = problem.extents[Conv2d::has_residual] != 0;
+  return {.scale = nullptr,
+          .bias = nullptr,
+          .residual = has_other ? static_cast<const T*>(operands[kDataOther]) : nullptr,
+          .y = static_cast<T*>(operands[kDataDx]),
+          .K = static_cast<int>(problem.extents[Conv2d::C]),
+          .relu = false};
 }
 
 /// True where kWidth neighbours of y and of the residual can be accessed at once at every k that is a multiple of
@@ -63,8 +82,9 @@ __device__ __forceinline__ void finish_conv_sums(const ConvEpilogue<T>& epilogue
   if (epilogue.scale != nullptr) {
 #pragma unroll
     for (int i = 0; i < kWidth; ++i)
-      if (i < count) sums[i] *= to_float(epilogue.scale[k + i]);
+      if (i < count) sums[i] *= epilogue.scale[k + i];
   }
+  if (epilogue.shift != nullptr) add_scaled(epilogue.shift + k, 1, count, false, sums);
   if (epilogue.bias != nullptr) add_scaled(epilogue.bias + k, 1, count, false, sums);
   if (epilogue.residual != nullptr) add_scaled(epilogue.residual + m * epilogue.K + k, 1, count, aligned, sums);
   if (epilogue.relu) {

@@ -112,8 +112,9 @@ struct DataPass {
   Patches patches;  ///< of dy
   const float* dy;
   const float* weight;
-  float* dx;
+  ConvEpilogue<float> epilogue;
   ConvShape shape;
+  bool fours_of_dx;
 
   __host__ __device__ int64_t M() const { return patches.height(); }
   __host__ __device__ int64_t N() const { return shape.channels(); }
@@ -149,11 +150,8 @@ struct DataPass {
   };
 
   __device__ __forceinline__ void store(int64_t m, int64_t n, float (&four)[4]) const {
-    const int channels = shape.channels();
-    float* to = dx + data_pixel(shape, patches, m) * shape.C + int64_t{blockIdx.z} * channels + n;
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      if (n + i < channels) to[i] = four[i];
+    const int channels = shape.channels(), c = static_cast<int>(blockIdx.z) * channels + static_cast<int>(n);
+    store_conv_sums<4>(epilogue, data_pixel(shape, patches, m), c, channels - static_cast<int>(n), fours_of_dx, four);
   }
 };
 

@@ -106,8 +106,8 @@ void conv2d(const Problem& problem, double* const* operands, double* const* magn
 
 void conv2d_backward_data(const Problem& problem, double* const* operands, double* const* magnitudes) {
   const Shape z = shape_of(problem);
-  const double *dy = operands[0], *weight = operands[1];
-  double *dx = operands[2], *magnitude = magnitudes[2];
+  const double *dy = operands[0], *weight = operands[1], *other = operands[2];  // other: null where left out
+  double *dx = operands[3], *magnitude = magnitudes[3];
   std::fill_n(dx, z.n * z.h * z.w * z.c, 0.0);
   std::fill_n(magnitude, z.n * z.h * z.w * z.c, 0.0);
   for_each_tap(problem, [&](std::int64_t from, std::int64_t to, std::int64_t tap) {
@@ -120,6 +120,10 @@ void conv2d_backward_data(const Problem& problem, double* const* operands, doubl
       }
     }
   });
+  for (std::int64_t i = 0; other != nullptr && i < z.n * z.h * z.w * z.c; ++i) {
+    dx[i] += other[i];
+    magnitude[i] += std::fabs(other[i]);
+  }
 }
 
 void conv2d_backward_filter(const Problem& problem, double* const* operands, double* const* magnitudes) {

@@ -10,7 +10,7 @@ using Reference = void(const Problem&, double* const* operands, double* const* m
 
 Reference gemm;
 Reference im2col, col2im, conv2d, conv2d_backward_data, conv2d_backward_filter, conv2d_statistics;
-Reference bias_add, bias_backward;
+Reference bias_add, bias_backward, relu_bias_backward;
 Reference relu, relu_backward, add;
 Reference max_pool, max_pool_backward, max_pool_unindexed, max_pool_unindexed_backward;
 Reference avg_pool, avg_pool_backward, global_avg_pool, global_avg_pool_backward;

@@ -56,12 +56,12 @@ Exact exact_of(const Graph& graph, const Node& node, const std::map<std::string,
   Exact exact;
   exact.values.assign(static_cast<std::size_t>(graph.value(node.outputs[0]).shape.elements()), NAN);
   exact.magnitudes = exact.values;
-  const bool forward = node.definition->name == "conv2d";  // has an optional scale, bias and residual in between
+  // Optional ones in between: scale, bias and residual; another part of dx.
+  const std::string& name = node.definition->name;
+  const std::size_t between = name == "conv2d" ? 3 : name == "conv2d_backward_data" ? 1 : 0;
   std::vector<double*> operands = {a.data(), b.data()}, magnitudes = {nullptr, nullptr};
-  if (forward) {
-    operands.insert(operands.end(), 3, nullptr);
-    magnitudes.insert(magnitudes.end(), 3, nullptr);
-  }
+  operands.resize(2 + between);
+  magnitudes.resize(2 + between);
   operands.push_back(exact.values.data());
   magnitudes.push_back(exact.magnitudes.data());
   op->reference(problem, operands.data(), magnitudes.data());

@@ -63,10 +63,11 @@ Case batch_norm_case(Shape x, bool train, bool residual = false, bool relu = fal
   return {name, build, residual || relu};
 }
 
+using Extents = std::vector<std::int64_t>;
+
 /// A convolution that tells the batch norm behind it the statistics: what a pass makes of the two.
 Case statistics_case() {
   return {"conv2d_statistics and batch_norm_train_gathered", [](Graph& graph) {
-            using Extents = std::vector<std::int64_t>;
             const Shape channels = {12};
             const ValueId y = graph.apply("conv", ops::definition("conv2d_statistics"),
                                           {graph.input("x", {2, 6, 5, 8}), graph.parameter("filter", {12, 3, 3, 8})},
@@ -80,6 +81,42 @@ Case statistics_case() {
                 {y, graph.parameter("scale", channels), graph.parameter("bias", channels), ValueId{},
                  graph.state("running_mean", channels), graph.state("running_var", channels), made[1], made[2]},
                 {{"eps", 1e-5}, {"momentum", 0.1}});
+          }};
+}
+
+/// A convolution's dx, added to what comes by another branch, as a pass makes it.
+Case sum_of_gradients_case(std::int64_t R, std::int64_t stride) {
+  const auto build = [=](Graph& graph) {
+    const std::int64_t p = (9 + 2 * (R / 2) - R) / stride + 1;
+    return graph.apply("layer", ops::definition("conv2d_backward_data"),
+                       {graph.input("dy", {2, p, p, 12}), graph.parameter("weight", {12, R, R, 8}),
+                        graph.input("other_dx", {2, 9, 9, 8})},
+                       {{"stride", Extents{stride, stride}},
+                        {"padding", Extents{R / 2, R / 2}},
+                        {"dilation", Extents{1, 1}},
+                        {"groups", std::int64_t{1}},
+                        {"picture", Extents{9, 9}}});
+  };
+  return {fmt::format("conv2d_backward_data and a sum, {0}x{0} stride {1}", R, stride), build, true};
+}
+
+/// Two results of one node, which differentiating does not make.
+Case relu_bias_backward_case(double ceiling) {
+  return {"relu_bias_backward", [=](Graph& graph) {
+            const Shape shape = {3, 5, 4, 7};
+            const NodeId id = graph.add("layer", ops::definition("relu_bias_backward"),
+                                        {graph.input("dy", shape), graph.input("made", shape)}, {{"ceiling", ceiling}});
+            graph.mark_output(graph.node(id).outputs[1], "dbias");
+            return graph.node(id).outputs[0];
+          }};
+}
+Case loss_case() {
+  return {"cross_entropy_forward_backward", [](Graph& graph) {
+            const NodeId id = graph.add(
+                "layer", ops::definition("cross_entropy_forward_backward"),
+                {graph.input("dloss", {1}), graph.input("logits", {7, 10}), graph.input("labels", {7}, DType::i32)});
+            graph.mark_output(graph.node(id).outputs[1], "dlogits");
+            return graph.node(id).outputs[0];
           }};
 }
 
@@ -168,6 +205,10 @@ std::vector<Case> cases() {
                    }});
   all.push_back({"fill", [](Graph& graph) { return ops::fill(graph, "layer", {3, 5}, 2.5); }});
   all.push_back(statistics_case());
+  for (const std::int64_t stride : {1, 2})
+    for (const std::int64_t R : {1, 3}) all.push_back(sum_of_gradients_case(R, stride));
+  for (const double ceiling : {0.0, 0.75}) all.push_back(relu_bias_backward_case(ceiling));
+  all.push_back(loss_case());
   all.push_back(concat_case({3, 5}));
   all.push_back(concat_case({16, 8, 8, 24}));
   all.push_back(concat_case({1, 2, 3, 4, 5, 6, 7, 8}));

@@ -80,13 +80,33 @@ TEST_CASE("mixed precision: logits, loss, gradients and running statistics are n
 TEST_CASE("mixed precision: prediction, with batch norm by its running statistics") {
   const Graph net = inverted_residual_net(8, 1.5), truth = for_inference(net, {"logits"});
   const StateDict leaves = scaled_leaves(truth);
-  Executor executor(device_like(80), for_inference(in_bfloat16(net), {"logits"}), {.poison = true});
-  // A folded batch norm is float32 and a bfloat16 convolution's scale is not: it is fused with what follows it instead.
-  CHECK(has_node(executor.graph(), "block.expand_bn + expand_relu: batch_norm_eval"));
-  CHECK(count_of(executor.graph(), "batch_norm_fold") == 0);
+  const std::vector<Doubles> exact = reference_run(truth, to_doubles(leaves));
+  for (const int capability : {0, 80}) {
+    Executor executor(device_like(capability), for_inference(in_bfloat16(net), {"logits"}), {.poison = true});
+    // Folded into the convolutions as in float32, of which their scale and shift are.
+    CHECK(has_node(executor.graph(), "block.expand + expand_bn + expand_relu: conv2d"));
+    CHECK(count_of(executor.graph(), "batch_norm_eval") == 0);
+    CHECK(count_of(executor.graph(), "batch_norm_fold") == 4);
+    for (const Node& node : executor.graph().nodes())
+      if (node.definition->name == "conv2d")
+        for (const std::size_t vector : {2, 3}) CHECK(executor.graph().value(node.inputs[vector]).dtype == DType::f32);
+    feed(executor, leaves);
+    executor.run();
+    CHECK(differences(executor, truth, exact, 0.03) == "");
+  }
+}
+
+TEST_CASE("mixed precision: a convolution with a bias of its own takes the batch norm behind it") {
+  Graph net;
+  const ValueId y = conv(net, "conv", net.input("input", {2, 7, 6, 3}), 8, 3, 1, true);
+  net.mark_output(ops::relu(net, "relu", norm(net, "bn", y)), "y");
+  const Graph truth = for_inference(net, {"y"});
+  const StateDict leaves = scaled_leaves(truth);
+  Executor executor(device_like(80), for_inference(in_bfloat16(net), {"y"}), {.poison = true});
+  CHECK(has_node(executor.graph(), "conv + bn + relu: conv2d"));
   feed(executor, leaves);
   executor.run();
-  CHECK(differences(executor, truth, reference_run(truth, to_doubles(leaves)), 0.03) == "");
+  CHECK(differences(executor, truth, reference_run(truth, to_doubles(leaves)), 0.02) == "");
 }
 
 TEST_CASE("mixed precision: operands of two types are refused, and said to be") {

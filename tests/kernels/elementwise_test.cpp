@@ -100,6 +100,8 @@ TEST_CASE("memory-bound ops: operands that start at any element give the same re
                         {"bias_add", {{7, 8}}},
                         {"bias_backward", {{7, 11}}},
                         {"bias_backward", {{70, 3}}},
+                        {"relu_bias_backward", {{7, 11}}},
+                        {"relu_bias_backward", {{70, 3}, {1}}},
                         {"normalize_pixels", {{25, 3}}},
                         {"softmax", {{7, 11}}},
                         {"softmax_backward", {{7, 11}}},

@@ -1,5 +1,6 @@
 // Every backward op's reference against central differences of its forward op's reference, both in double precision.
-// With dy random, L = sum dy * y is a scalar function of the forward inputs; the backward op's output "dx" is dL/dx.
+// With dy random, L = sum dy * y is a scalar function of the forward inputs; the backward op's output "dx" is dL/dx. An
+// input "other_dx" stands for what else depends on x: L has sum other_dx * x more.
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -30,18 +31,20 @@ struct GradientReport {
   std::vector<std::string> nonzero;  ///< operands with a gradient other than 0
 };
 
-/// sum dy * y over the forward outputs that have a gradient among the backward op's inputs.
+/// sum dy * y over the forward outputs that have a gradient among the backward op's inputs, and sum other_dx * x over
+/// the forward inputs of which a part of the gradient is among them.
 double loss(const Op& forward, const Problem& problem, const std::vector<Values>& forward_operands,
             const Signature& backward, const std::vector<Values>& backward_operands) {
   const Signature signature = forward.signature(problem);
   const Truth truth = evaluate(forward, problem, forward_operands);
   double sum = 0;
   for (int i = 0; i < signature.count; ++i) {
-    if (signature.operands[i].role == Role::input) continue;
-    const int gradient = find_operand(backward, std::string("d") + signature.operands[i].name);
-    if (gradient < 0 || backward.operands[gradient].role != Role::input) continue;
-    for (std::size_t j = 0; j < truth.operands[i].size(); ++j)
-      sum += truth.operands[i][j] * backward_operands[gradient][j];
+    const bool is_input = signature.operands[i].role == Role::input;
+    const int gradient = find_operand(backward, (is_input ? "other_d" : "d") + std::string(signature.operands[i].name));
+    if (gradient < 0 || backward.operands[gradient].role != Role::input || !backward.operands[gradient].present)
+      continue;
+    const Values& of = is_input ? forward_operands[i] : truth.operands[i];
+    for (std::size_t j = 0; j < of.size(); ++j) sum += of[j] * backward_operands[gradient][j];
   }
   return sum;
 }
@@ -194,6 +197,26 @@ TEST_CASE("gradients: gemm's are gemms, in all four transpositions") {
         }
       }
     }
+  }
+}
+
+// It is two gradients, each checked above, one after the other: there is no forward op of its own.
+TEST_CASE("gradients: relu_bias_backward is relu_backward, and bias_backward of what that gives") {
+  const Catalogue catalogue = simt::target().catalogue();
+  const Op *both = find_op(catalogue, "relu_bias_backward"), *relu = find_op(catalogue, "relu_backward"),
+           *bias = find_op(catalogue, "bias_backward");
+  REQUIRE((both != nullptr && relu != nullptr && bias != nullptr));
+  constexpr std::int64_t rows = 29, channels = 5;
+  for (const double ceiling : {0.0, 0.5}) {
+    const Problem problem{{rows, channels}, {ceiling}}, elements{{rows * channels}, {ceiling}};
+    const std::vector<Values> operands = draw_operands(catalogue, *both, problem, Draw::random, false);
+    const Truth truth = evaluate(*both, problem, operands);
+    const Values dx = evaluate(*relu, elements, {operands[0], operands[1], operands[2]}).operands[2];
+    const Values dbias = evaluate(*bias, {{rows, channels}}, {dx, operands[3]}).operands[1];
+    CHECK(truth.operands[2] == dx);
+    CHECK(truth.operands[3] == dbias);
+    CHECK(std::count(dx.begin(), dx.end(), 0.0) > 29);
+    CHECK(std::count(dbias.begin(), dbias.end(), 0.0) == 0);
   }
 }
 

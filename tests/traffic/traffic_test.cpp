@@ -57,6 +57,8 @@ constexpr TrafficCase kCases[] = {
     {"bias_add", {{2048, 63}}},
     {"bias_backward", {{8192, 64}}},
     {"bias_backward", {{8192, 63}}},
+    {"relu_bias_backward", {{8192, 64}}},
+    {"relu_bias_backward", {{8192, 63}, {0.5}}},
     {"normalize_pixels", {{40000, 3}}},
     {"cross_entropy", {{64, 1000}}},
     {"cross_entropy_backward", {{64, 1000}}},
