@@ -46,8 +46,10 @@ class Gatherer {
   /// The table in gathering.h.
   bool pays(const Node& conv, const Node& norm) const {
     const std::string_view gathering = rung(with_statistics(conv)), alone = rung(conv);
-    const bool same = alone == gathering || (alone == "pointwise-gemm" && gathering != "gathered-after");
-    return !gathering.empty() && same && !rung(norm).starts_with("kept");
+    const bool gathers = !gathering.empty() && gathering != "gathered-after";
+    // gemm copies ahead in float32, and the rung that gathers does not.
+    const bool as_good = alone == "pointwise-gemm" && !gathering.starts_with("implicit-gemm");
+    return gathers && (alone == gathering || as_good) && !rung(norm).starts_with("kept");
   }
 
   static Node with_statistics(const Node& conv) {

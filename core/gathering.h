@@ -22,6 +22,9 @@
 // And only where the rung that would convolve anyway is one that gathers. The others write y first and read it again:
 // no byte saved, or a faster convolution given up. But a 1x1 that would go to gemm, whose epilogue gathers nothing,
 // goes to the implicit rung that does: the same product, in tiles of half the size at worst, and one reading of y less.
+// Not so in float32, which is bound by its multiplications, and whose implicit rung keeps them waiting where gemm's
+// does not. There the layers that gather are those that go to implicit-gemm: 3x3 of 64 channels, and those with a
+// stride; Winograd's and the stem's rungs do not.
 
 #include "core/graph.h"
 #include "core/rung_of.h"

@@ -324,7 +324,7 @@ const Op bias_backward = {
 const Op relu_bias_backward = {
     .name = "relu_bias_backward",
     .formula = "dx[n,c] = 0 < y[n,c] < ceiling ? dy[n,c] : 0, dbias[c] = sum_n dx[n,c]; dy, y, dx (rows, C), dbias (C)",
-    .peer = nullptr,
+    .peer = nullptr,  // cuDNN has the two apart
     .extent_names = kExtents,
     .scalar_names = kMaskedScalars,
     .signature =

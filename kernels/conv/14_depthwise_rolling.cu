@@ -58,8 +58,8 @@ struct DepthwiseWalk {
     return ceil_div(int64_t{depth} * in().width * elements * static_cast<int64_t>(sizeof(T)), 16) * 16;
   }
   int64_t ring_bytes(int depth, int64_t elements) const {
-    constexpr auto kOfChannel = static_cast<int64_t>(2 * sizeof(T)), kTap = static_cast<int64_t>(sizeof(float));
-    return row_bytes(depth, elements) + (int64_t{z.R} * z.S * kTap + kOfChannel) * elements;
+    constexpr auto kNumber = static_cast<int64_t>(sizeof(float));
+    return row_bytes(depth, elements) + (int64_t{z.R} * z.S + 2) * kNumber * elements;
   }
   __device__ Plane<T> planes(int64_t n) const { return whole_plane(from, n, in(), z.C); }
   /// The walk's first barriers stand between this and the use of what it loads.
@@ -73,14 +73,18 @@ struct DepthwiseWalk {
       const int c = strip.first_channel + i / window;
       if (c < z.C) taps[i % window * elements + i / window] = to_float(weight[int64_t{c} * window + i % window]);
     }
-    T* of_channels = reinterpret_cast<T*>(taps + window * elements);
-    for (const T** each : {&rings.epilogue.scale, &rings.epilogue.bias}) {
-      if (*each == nullptr) continue;
+    float* of_channels = taps + window * elements;  // a scale and a shift, or a bias
+    const auto keep = [&]<class Number>(const Number*& each) {
+      if (each == nullptr) return;
+      auto* const kept = reinterpret_cast<Number*>(of_channels);
       for (int i = thread; i < elements && strip.first_channel + i < z.C; i += kBlock)
-        of_channels[i] = (*each)[strip.first_channel + i];
-      *each = of_channels - strip.first_channel;
+        kept[i] = each[strip.first_channel + i];
+      each = kept - strip.first_channel;
       of_channels += elements;
-    }
+    };
+    keep(rings.epilogue.scale);
+    keep(rings.epilogue.shift);
+    keep(rings.epilogue.bias);
     return rings;
   }
   template <int kVector>
@@ -217,8 +221,8 @@ void conv2d_depthwise_rolling(const Problem& problem, void* const* operands, voi
 void conv2d_backward_data_depthwise_rolling(const Problem& problem, void* const* operands, void*, Stream stream) {
   const ConvShape z = conv_shape(problem);
   with_vector(problem.dtype, z.C, [&]<class T, int kVector>() {
-    const ConvEpilogue<T> to = {nullptr, nullptr, nullptr, as<T>(operands[2]), z.C, false};
-    launch_rolling_rows<kVector>(walk_of<true, T>(z, operands[0], operands[1], to), stream);
+    launch_rolling_rows<kVector>(
+        walk_of<true, T>(z, operands[kDataDy], operands[kDataWeight], data_epilogue<T>(problem, operands)), stream);
   });
 }
 

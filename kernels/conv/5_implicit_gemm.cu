@@ -20,22 +20,37 @@ namespace {
 //
 // implicit-gemm-wide is the same with tiles of 128 x 128, that read each operand half as often: for layers with enough
 // of them.
-template <class Tile>
-void forward(const Problem& problem, void* const* operands, Stream stream) {
-  const ConvShape z = conv_shape(problem);
-  const auto* x = static_cast<const float*>(operands[kConvX]);
-  const ConvEpilogue<float> epilogue = conv_epilogue<float>(problem, operands);
+template <class Tile, bool kGathers>
+void forward(const ConvShape& z, const float* x, const float* weight, const ConvEpilogue<float>& epilogue,
+             const ChunkMoments& moments, Stream stream) {
   const auto run = [&]<bool kFours>() {
-    const ForwardPass<Tile, kFours> pass = {
+    const ForwardPass<Tile, kFours, kGathers> pass = {
         .patches = forward_patches(z),
         .x = x,
-        .weight = static_cast<const float*>(operands[kConvWeight]),
+        .weight = weight,
         .epilogue = epilogue,
         .filters = z.filters(),
-        .fours_of_y = conv_epilogue_is_aligned<4>(epilogue) && z.filters() % 4 == 0};
+        .fours_of_y = conv_epilogue_is_aligned<4>(epilogue) && z.filters() % 4 == 0,
+        .moments = moments};
     launch_implicit_gemm(pass, 1, z.groups, stream);
   };
   z.channels() % 4 == 0 && aligned({x}) ? run.template operator()<true>() : run.template operator()<false>();
+}
+
+template <class Tile>
+void forward(const Problem& problem, void* const* operands, Stream stream) {
+  forward<Tile, false>(conv_shape(problem), as<const float>(operands[kConvX]), as<const float>(operands[kConvWeight]),
+                       conv_epilogue<float>(problem, operands), {}, stream);
+}
+
+/// conv2d_statistics: a warp's 64 rows are a chunk of pixels, whose sums its lanes have in registers.
+template <class Tile>
+void statistics(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  const ConvShape z = conv_shape(problem);
+  const ChunkMoments chunks = chunk_moments(z, workspace);
+  forward<Tile, true>(z, as<const float>(operands[kStatisticsX]), as<const float>(operands[kStatisticsWeight]),
+                      {nullptr, nullptr, nullptr, as<float>(operands[kStatisticsY]), z.K, false}, chunks, stream);
+  merge_chunk_moments(chunks, as<float>(operands[kStatisticsMean]), as<float>(operands[kStatisticsVar]), stream);
 }
 
 template <class Tile>
@@ -77,6 +92,13 @@ void conv2d_implicit_gemm(const Problem& problem, void* const* operands, void*, 
 }
 void conv2d_implicit_gemm_wide(const Problem& problem, void* const* operands, void*, Stream stream) {
   forward<WideTile>(problem, operands, stream);
+}
+void conv2d_statistics_implicit_gemm(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  statistics<NarrowTile>(problem, operands, workspace, stream);
+}
+void conv2d_statistics_implicit_gemm_wide(const Problem& problem, void* const* operands, void* workspace,
+                                          Stream stream) {
+  statistics<WideTile>(problem, operands, workspace, stream);
 }
 void conv2d_backward_data_implicit_gemm(const Problem& problem, void* const* operands, void*, Stream stream) {
   backward_data<NarrowTile>(problem, operands, stream);

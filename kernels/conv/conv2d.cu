@@ -99,12 +99,18 @@ int64_t data_terms(const Problem& problem) {
 }
 
 /// Backward data's: the gradients' problems, and of some of them the sum with another part of dx.
-constexpr std::size_t kAlone = kGradientProblems.size(), kEvery = 3;
+constexpr Problem kWideSums[] = {
+    {{1, 6, 5, 136, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "a sum, two tiles of channels"},
+    {{1, 6, 5, 136, 24, 1, 1, 1, 1, 0, 0, 1, 1, 1}, {}, DType::f32, "a sum, 1x1, two tiles of channels"},
+    {{1, 6, 5, 40, 40, 3, 3, 1, 1, 1, 1, 1, 1, 40}, {}, DType::f32, "a sum, depthwise, two blocks of channels"},
+};
+constexpr std::size_t kAlone = kGradientProblems.size(), kEvery = 4, kWide = std::size(kWideSums);
 constexpr auto kDataProblems = [] {
-  std::array<Problem, kAlone + (kAlone + kEvery - 1) / kEvery> all{};
+  std::array<Problem, kAlone + kWide + (kAlone + kEvery - 1) / kEvery> all{};
   for (std::size_t i = 0; i < kAlone; ++i) all[i] = kGradientProblems[i];
   for (std::size_t i = kAlone; i < all.size(); ++i) {
-    all[i] = kGradientProblems[(i - kAlone) * kEvery];
+    const std::size_t sum = i - kAlone;
+    all[i] = sum < kWide ? kWideSums[sum] : kGradientProblems[(sum - kWide) * kEvery];
     all[i].extents[Conv2d::has_residual] = 1;
   }
   return all;

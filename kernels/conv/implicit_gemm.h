@@ -10,6 +10,7 @@
 
 #include "kernels/conv/epilogue.h"
 #include "kernels/conv/patches.h"
+#include "kernels/conv/statistics.h"
 #include "kernels/gemm/warp_tile.h"
 #include "kernels/launch.h"
 
@@ -65,8 +66,8 @@ struct GatherRows {
   }
 };
 
-/// The forward pass. kFours: C' is whole fours, and x aligned.
-template <class Tile_, bool kFours>
+/// The forward pass. kFours: C' is whole fours, and x aligned. kGathers: y's moments too (statistics.h).
+template <class Tile_, bool kFours, bool kGathers = false>
 struct ForwardPass {
   using Tile = Tile_;
   static constexpr int kRows = Tile::kBlockM;
@@ -76,6 +77,7 @@ struct ForwardPass {
   ConvEpilogue<float> epilogue;
   int filters;  ///< of a group
   bool fours_of_y;
+  ChunkMoments moments = {};
 
   __host__ __device__ int64_t M() const { return patches.height(); }
   __host__ __device__ int64_t N() const { return filters; }
@@ -101,6 +103,13 @@ struct ForwardPass {
   __device__ __forceinline__ void store(int64_t m, int64_t n, float (&four)[4]) const {
     const int k = static_cast<int>(blockIdx.z) * filters + static_cast<int>(n);
     store_conv_sums<4>(epilogue, m, k, filters - static_cast<int>(n), fours_of_y, four);
+  }
+
+  /// The thread's sums begin at row m and column n.
+  __device__ __forceinline__ void gather(int64_t m, int64_t n,
+                                         const float (&sums)[Tile::kThreadM][Tile::kThreadN]) const requires kGathers {
+    const int first = static_cast<int>(blockIdx.z) * filters;
+    gather_tile<Tile>(moments, m, first + static_cast<int>(n), first + filters, sums);
   }
 };
 
@@ -247,6 +256,7 @@ __global__ void __launch_bounds__(Pass::Tile::kThreads, 512 / Pass::Tile::kThrea
     }
     __syncthreads();  // nobody may overwrite the tiles while another still reads them
   }
+  if constexpr (requires { pass.gather(m0, n0, sums); }) pass.gather(m0 + m1, n0 + n1, sums);
 #pragma unroll
   for (int i = 0; i < Tile::kThreadM; ++i) {
     const int64_t m = m0 + m1 + i / 4 * Tile::kApartM + i % 4;

@@ -133,6 +133,7 @@ void check_statistics(const Problem& problem) {
         "relu must be 0");
 }
 
+constexpr Needs kImplicit = {.dtypes = bit(DType::f32), .takes = conv2d_implicit_gemm_takes};
 constexpr Needs kMma = {.min_capability = 80, .dtypes = kFloats, .takes = takes_implicit_mma, .alignment = 16};
 constexpr Needs kHopper = {
     .exact_capability = 90, .dtypes = bit(DType::bf16), .takes = takes_implicit_wgmma, .alignment = 16};
@@ -143,9 +144,12 @@ constexpr Needs kPersistent = {
 constexpr Rung kRungs[] = {
     {"gathered-after", "y is convolved, then read again for its mean and variance.", kConvNeeds, launch_gathered_after,
      gathered_after_workspace},
-    {"implicit-mma",
-     "y was read again from memory; here the warp that has its sums in registers gathers their moments there.", kMma,
-     conv2d_statistics_implicit_mma, moments_bytes},
+    {"implicit-gemm",
+     "y was read again from memory; here the warp that has 64 pixels' sums in registers gathers their moments there.",
+     kImplicit, conv2d_statistics_implicit_gemm, moments_bytes},
+    {"implicit-gemm-wide", "The same in tiles of 128 x 128.", kImplicit, conv2d_statistics_implicit_gemm_wide,
+     moments_bytes},
+    {"implicit-mma", "The same of mma.sync's fragments.", kMma, conv2d_statistics_implicit_mma, moments_bytes},
     {"implicit-wgmma", "The same of wgmma's sums, which four warps share.", kHopper, conv2d_statistics_implicit_wgmma,
      moments_bytes},
     {"implicit-persistent", "The same in blocks that stay, which fetch the next tile's patches meanwhile.", kPersistent,

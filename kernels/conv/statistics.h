@@ -65,6 +65,35 @@ __device__ __forceinline__ void gather_fragments(const ChunkMoments& to, int64_t
   }
 }
 
+/// The moments of a thread's sums as gemm's warp-tile leaves them (gemm/warp_tile.h): a warp has the 64 rows of a
+/// chunk, of which the thread's begin at `row`; its columns begin at `column` and exist up to `end`. All lanes call it.
+template <class Tile>
+__device__ __forceinline__ void gather_tile(const ChunkMoments& to, int64_t row, int column, int end,
+                                            const float (&sums)[Tile::kThreadM][Tile::kThreadN]) {
+  static_assert(Tile::kWarpM == ChunkMoments::kRows);
+  const int mine = static_cast<int>(row % ChunkMoments::kRows);
+  const int64_t first = row - mine;
+  const int count = to.count(first);
+  if (count <= 0) return;
+  float2* const chunk = to.at + first / ChunkMoments::kRows * to.K;
+#pragma unroll
+  for (int j = 0; j < Tile::kThreadN; ++j) {
+    const auto over_rows = [&](const auto& term) {
+      float sum = 0;
+#pragma unroll
+      for (int i = 0; i < Tile::kThreadM; ++i)
+        if (mine + i / 4 * Tile::kApartM + i % 4 < count) sum += term(sums[i][j]);
+      // Bits 1, 3 and 4 of a lane count rows.
+      for (const int lanes : {2, 8, 16}) sum += __shfl_xor_sync(kWholeWarp, sum, lanes);
+      return sum;
+    };
+    const float mean = over_rows([](float y) { return y; }) / static_cast<float>(count);
+    const float squares = over_rows([mean](float y) { return (y - mean) * (y - mean); });
+    const int k = column + j / 4 * Tile::kApartN + j % 4;
+    if (mine == 0 && k < end) chunk[k] = make_float2(mean, squares);
+  }
+}
+
 /// Bytes of shared memory that gather_registers needs for each warpgroup.
 constexpr int gather_bytes(int columns) {
   return 2 * 4 * columns * 4;
@@ -115,6 +144,8 @@ __device__ __forceinline__ void gather_registers(const ChunkMoments& to, int64_t
 #endif
 
 // The implicit GEMMs' rungs of conv2d_statistics: as those of conv2d, with the moments gathered into `chunks`.
+void conv2d_statistics_implicit_gemm(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_statistics_implicit_gemm_wide(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_statistics_implicit_mma(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_statistics_implicit_wgmma(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_statistics_implicit_persistent(const Problem&, void* const* operands, void* workspace, Stream stream);

@@ -101,21 +101,25 @@ TEST_CASE("gathering: where the device's rungs make it worth its bytes") {
   for (const Graph& graph : {stem, layer1, layer2, layer3, layer4}) CHECK(gathers(80, graph));
   // Half as many pictures of 7 x 7 a block keeps.
   CHECK_FALSE(gathers(80, layer({64, 7, 7, 512}, 2048, 1)));
-  // No rung gathers in float32, nor on simt, nor does one that convolves in float32 make way.
-  CHECK_FALSE(gathers(90, layer({128, 56, 56, 64}, 64, 3, DType::f32)));
+  // In float32 what goes to implicit-gemm; no rung makes way: Winograd's, gemm's, the stem's.
+  CHECK(gathers(90, layer({128, 56, 56, 64}, 64, 3, DType::f32)));
+  CHECK_FALSE(gathers(90, layer({128, 56, 56, 128}, 128, 3, DType::f32)));
+  CHECK(gathers(90, layer({128, 56, 56, 128}, 128, 3, DType::f32), {.math = Math::strict}));
+  CHECK_FALSE(gathers(90, layer({128, 56, 56, 64}, 256, 1, DType::f32)));
+  CHECK_FALSE(gathers(90, layer({128, 112, 112, 3}, 64, 3, DType::f32)));
   CHECK_FALSE(gathers(0, layer1));
   CHECK_FALSE(gathers(90, layer1, {.fuse = false}));
 }
 
-TEST_CASE(
-    "gathering: on the tensor cores' rung, in bfloat16, the numbers are those of the batch norm that reads twice") {
-  const Graph graph = layer({2, 17, 19, 8}, 16, 3);
+/// y and the running statistics where the convolution gathers, in `rung`, and where the batch norm reads twice.
+void check_gathered(DType dtype, const std::string& rung) {
+  const Graph graph = layer({2, 17, 19, 8}, 16, 3, dtype);
   const StateDict leaves = scaled_leaves(graph);
   std::map<std::string, Tensor> results[2];
   for (const bool fuse : {false, true}) {
     Executor executor(device_like(80), graph, {.compile = {.fuse = fuse}, .poison = true});
     CHECK(count_of(executor.graph(), "conv2d_statistics") == fuse);
-    CHECK((executor.program().plan.find("conv/conv2d_statistics implicit-mma") != std::string::npos) == fuse);
+    CHECK((executor.program().plan.find("conv/conv2d_statistics " + rung) != std::string::npos) == fuse);
     feed(executor, leaves);
     executor.run();
     results[fuse].emplace("y", executor.output("y").clone());
@@ -124,8 +128,8 @@ TEST_CASE(
   }
   for (const auto& [name, apart] : results[0]) {
     CAPTURE(name);
-    // y may fall on the other side of a rounding; the statistics are float32.
-    const float tolerance = name == "y" ? 0x1p-7F : 1e-5F;
+    // In bfloat16 y may fall on the other side of a rounding; the statistics are float32.
+    const float tolerance = name == "y" && dtype == DType::bf16 ? 0x1p-7F : 1e-5F;
     float largest = 0;
     for (std::size_t i = 0; i < apart.values<float>().size(); ++i) {
       const float a = apart.values<float>()[i], b = results[1].at(name).values<float>()[i];
@@ -134,6 +138,11 @@ TEST_CASE(
     }
     CHECK(largest > 0.05F);
   }
+}
+
+TEST_CASE("gathering: the numbers are those of the batch norm that reads twice, in both types") {
+  check_gathered(DType::bf16, "implicit-mma");
+  check_gathered(DType::f32, "implicit-gemm");
 }
 
 }  // namespace

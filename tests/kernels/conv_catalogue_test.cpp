@@ -78,7 +78,13 @@ std::vector<Feature> features(bool forward) {
          return rung == "implicit-persistent" && e[Conv2d::stride_h] == 1 && e[Conv2d::pad_h] <= e[Conv2d::R] / 2 &&
                 (rows + 127) / 128 * ((columns + 127) / 128) > 2;
        }});
-  if (!forward) return all;
+  if (!forward) {
+    all.push_back(
+        {"another part of dx over more channels than a tile's", [](const std::string& rung, const Problem& p) {
+           return p.extents[Conv2d::C] > kTileColumns.at(rung) && p.extents[Conv2d::has_residual] != 0;
+         }});
+    return all;
+  }
   const auto wide = [](const std::string& rung, const Problem& p) {
     return p.extents[Conv2d::K] > kTileColumns.at(rung);
   };
@@ -107,7 +113,10 @@ std::vector<Problem> calls_of_every_kind(const Op& op, bool forward) {
           for (const std::int64_t r : {1, 2, 3, 5})
             for (const std::int64_t pad : {0, 1, 2})
               for (const std::int64_t stride : {1, 3})
-                for (int epilogue = 0; epilogue < (forward ? 6 : 1); ++epilogue) {
+                for (int epilogue = 0; epilogue < 6; ++epilogue) {
+                  // Of the gradients backward data alone has one, the sum, and backward filter ignores it.
+                  if (!forward && epilogue != 0 && (epilogue != 3 || std::string(op.name) != "conv2d_backward_data"))
+                    continue;
                   if ((grouped && channels != filters) || r > size + 2 * pad) continue;
                   Problem problem{
                       {1, size, size, channels, filters, r, r, stride, stride, pad, pad, 1, 1, grouped ? channels : 1}};
