@@ -15,16 +15,7 @@ namespace {
 
 using test::contains;
 using test::error_of_grid;
-
-/// Puts the settings back that a test changes.
-struct Settings {
-  int threads = thread_count();
-  ~Settings() {
-    set_thread_count(threads);
-    set_schedule_seed(0);
-    clear_site_faults();
-  }
-};
+using test::Settings;
 
 TEST_CASE("cluster: ranks count x first within the cluster, and clusters tile the grid") {
   const Settings settings;
@@ -265,72 +256,6 @@ TEST_CASE("cluster: a relaxed arrival at any block's mbarrier, its own too, is o
                    cluster_sync();
                  }),
                  "mbarrier.arrive.relaxed.shared::cluster at "));
-}
-
-TEST_CASE("cluster: its barrier is .aligned: a warp whose lanes went different ways is an error") {
-  const Settings settings;
-  int line = 0;
-  const auto run = [&](auto body) {
-    return error_of_grid(
-        dim3(2), dim3(64), 64,
-        [&] {
-          auto* barrier = dynamic_shared<std::uint64_t>();
-          body(barrier);
-        },
-        dim3(2));
-  };
-  for (const std::uint64_t seed : {0, 1, 2}) {
-    set_schedule_seed(seed);
-    const std::string apart = run([&](std::uint64_t* barrier) {
-      if (threadIdx.x == 0) mbarrier_init(barrier, 1);
-      line = __LINE__, cluster_sync();
-    });
-    CHECK(contains(apart, "ptx_cluster_test.cpp:" + std::to_string(line)));
-    CHECK(contains(apart,
-                   "the warp has diverged, and this is .aligned without .sync: since its lanes were together, "
-                   "lane 0 came by mbarrier.init at "));
-    CHECK(contains(apart, "lane 1 by nothing; put a __syncwarp() before it"));
-    CHECK(run([](std::uint64_t* barrier) {
-            if (threadIdx.x == 0) mbarrier_init(barrier, 1);
-            __syncwarp();
-            cluster_sync();
-          }) == "");
-    CHECK(run([](std::uint64_t* barrier) {
-            if (threadIdx.x == 0) mbarrier_init(barrier, 1);
-            __syncthreads();
-            cluster_arrive();
-            cluster_wait();
-          }) == "");
-    // Half a warp's own collective leaves the warp apart; polling for the same phase for longer or shorter does not.
-    CHECK(contains(run([](std::uint64_t*) {
-                     if (threadIdx.x % 32 < 16) __syncwarp(0xffff);
-                     cluster_sync();
-                   }),
-                   "the warp has diverged"));
-    CHECK(run([](std::uint64_t* barrier) {
-            if (threadIdx.x == 0) mbarrier_init(barrier, 1);
-            __syncthreads();
-            if (threadIdx.x == 40) mbarrier_arrive(barrier);
-            __syncwarp();
-            mbarrier_wait(barrier, 0);
-            cluster_sync();
-          }) == "");
-  }
-  // Between the arrival and the wait, too; and two arrivals in two branches.
-  CHECK(contains(run([](std::uint64_t* barrier) {
-                   cluster_arrive();
-                   if (threadIdx.x == 33) mbarrier_init(barrier, 1);
-                   cluster_wait();
-                 }),
-                 "in barrier.cluster.wait at "));
-  const auto two_places = [](std::uint64_t*) {  // outside CHECK, within which all lines are one
-    if (threadIdx.x % 2 == 0)
-      cluster_arrive();
-    else
-      cluster_arrive();
-    cluster_wait();
-  };
-  CHECK(contains(run(two_places), "the lanes of one warp came to different collectives"));
 }
 
 TEST_CASE("cluster: a cluster that waits for ever says where each of its blocks does") {

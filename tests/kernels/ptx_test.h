@@ -9,6 +9,16 @@
 
 namespace weft::simt::test {
 
+/// Puts the machine's settings back that a test changes.
+struct Settings {
+  int threads = thread_count();
+  ~Settings() {
+    set_thread_count(threads);
+    set_schedule_seed(0);
+    clear_site_faults();
+  }
+};
+
 inline bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }

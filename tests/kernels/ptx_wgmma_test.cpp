@@ -2,7 +2,6 @@
 // both operands under each swizzle, the fragments of D and A, and what must stand between products and their results.
 #include <doctest/doctest.h>
 
-#include <bit>
 #include <cmath>
 #include <functional>
 #include <string>
@@ -12,87 +11,14 @@
 #include "kernels/ptx/fence.h"
 #include "kernels/ptx/wgmma.h"
 #include "tests/kernels/ptx_test.h"
+#include "tests/kernels/ptx_wgmma_test.h"
 
 namespace weft::simt {
 namespace {
 
 using test::contains;
 using test::error_of_grid;
-
-/// How a matrix of `rows` (of M or N) by 16 or more along K lies in shared memory: bytes from its start to an element,
-/// as the ISA's figures draw it.
-struct Layout {
-  Swizzle swizzle;
-  bool mn_major;
-  int rows, depth;  // in elements
-  int size = 2;     // bytes an element
-
-  int chunks() const { return swizzle == Swizzle::none ? 1 : static_cast<int>(swizzle_span(swizzle)) / 16; }
-  int per_chunk() const { return 16 / size; }
-  // K-major: 8 rows by a span; all of a row group's spans along K, then the next 8 rows. MN-major: spans of 8 positions
-  // along K; along M or N side by side, then the next 8 along K.
-  int spans() const { return (mn_major ? rows : depth) / (chunks() * per_chunk()); }
-  unsigned group_bytes() const { return 8u * 16u * static_cast<unsigned>(chunks()); }
-  unsigned leading() const {
-    if (swizzle == Swizzle::none && mn_major) return group_bytes() * static_cast<unsigned>(spans());
-    return group_bytes();
-  }
-  unsigned stride() const {
-    if (swizzle == Swizzle::none && mn_major) return group_bytes();
-    return group_bytes() * static_cast<unsigned>(spans());
-  }
-  int offset(int row, int k) const {
-    const int fast = mn_major ? row : k, slow = mn_major ? k : row;
-    const int chunk = fast / per_chunk() % chunks(), span = fast / per_chunk() / chunks(), line = slow % 8;
-    // Lines are 16, 32, 64 or 128 bytes; the 128-byte row of shared memory that a line lies in moves its chunks.
-    const int moved = chunk ^ (chunks() == 1 ? 0 : line * chunks() / 8 % chunks());
-    const int group = slow / 8;
-    return (group * spans() + span) * static_cast<int>(group_bytes()) + line * 16 * chunks() + moved * 16 +
-           fast % per_chunk() * size;
-  }
-  int bytes() const { return rows * depth * size; }
-};
-
-float value_a(int m, int k) {
-  return static_cast<float>((m * 7 + k * 3) % 11 - 5);
-}
-float value_b(int n, int k) {
-  return static_cast<float>((n * 5 + k * 2) % 13 - 6);
-}
-float start_d(int m, int n) {
-  return static_cast<float>((m + n) % 4);
-}
-
-std::uint16_t bf16_bits(float value) {
-  return static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
-}
-
-void put(unsigned char* to, const Layout& layout, float (*value)(int, int)) {
-  for (int row = 0; row < layout.rows; ++row)
-    for (int k = 0; k < layout.depth; ++k) {
-      unsigned char* at = to + layout.offset(row, k);
-      if (layout.size == 2) {
-        const std::uint16_t bits = bf16_bits(value(row, k));
-        std::memcpy(at, &bits, 2);
-      } else {
-        const float element = value(row, k);
-        std::memcpy(at, &element, 4);
-      }
-    }
-}
-
-std::uint64_t descriptor(const void* at, const Layout& layout) {
-  return wgmma_descriptor(at, layout.swizzle, layout.leading(), layout.stride());
-}
-
-// Register i of thread t in the warpgroup holds this element of D (figure "WGMMA .m64nNk16 register fragment layout for
-// accumulator matrix D").
-int d_row(int t, int i) {
-  return t / 32 * 16 + t % 32 / 4 + (i / 2 % 2) * 8;
-}
-int d_column(int t, int i) {
-  return i / 4 * 8 + t % 4 * 2 + i % 2;
-}
+using namespace test::wgmma;
 
 /// D (64, kN) of one warpgroup after `product` has issued with fences and waits around it.
 template <int kN>
@@ -304,13 +230,7 @@ TEST_CASE("wgmma: shared memory is read when the group is waited for, and not be
   const Layout layout{Swizzle::bytes128, false, 64, 64};
   std::vector<float> d(64 * 64);
   CHECK(error_of_grid(dim3(1), dim3(128), 16384, [&] {
-          auto* shared = dynamic_shared<unsigned char>();
-          if (threadIdx.x == 0) {
-            put(shared, layout, value_a);
-            put(shared + 8192, layout, value_b);
-            fence_proxy_async();
-          }
-          __syncthreads();
+          unsigned char* const shared = both_operands(layout);
           const int t = static_cast<int>(threadIdx.x);
           float sums[32] = {};
           wgmma_fence();
@@ -334,13 +254,7 @@ TEST_CASE("wgmma: groups complete in order, and a wait for all but one leaves th
   for (const std::uint64_t seed : {0, 1, 2}) {
     set_schedule_seed(seed);
     CHECK(error_of_grid(dim3(1), dim3(128), 16384, [&] {
-            auto* shared = dynamic_shared<unsigned char>();
-            if (threadIdx.x == 0) {
-              put(shared, layout, value_a);
-              put(shared + 8192, layout, value_b);
-              fence_proxy_async();
-            }
-            __syncthreads();
+            unsigned char* const shared = both_operands(layout);
             const int t = static_cast<int>(threadIdx.x);
             float one[32] = {}, two[32] = {};
             wgmma_fence();
@@ -361,72 +275,6 @@ TEST_CASE("wgmma: groups complete in order, and a wait for all but one leaves th
     for (const float value : first) REQUIRE(std::isfinite(value));
   }
   set_schedule_seed(0);
-}
-
-/// fence, commit, wait in each of 128 threads, with `instead` run in place of the one that is `replaced`.
-template <class Instead>
-std::string around(int replaced, const Instead& instead) {
-  return error_of_grid(dim3(1), dim3(128), 1024, [&] {
-    if (replaced == 0)
-      instead();
-    else
-      wgmma_fence();
-    if (replaced == 1)
-      instead();
-    else
-      wgmma_commit_group();
-    if (replaced == 2)
-      instead();
-    else
-      wgmma_wait_group<0>();
-  });
-}
-
-TEST_CASE("wgmma: fence, commit and wait are .sync.aligned, of the warp and of the warpgroup") {
-  CHECK(around(-1, [] {}) == "");
-  const auto execute = [](int which) {
-    if (which == 0) wgmma_fence();
-    if (which == 1) wgmma_commit_group();
-    if (which == 2) wgmma_wait_group<0>();
-  };
-  for (const int which : {0, 1, 2}) {
-    CAPTURE(which);
-    const char* const name = which == 0 ? "wgmma.fence" : which == 1 ? "wgmma.commit_group" : "wgmma.wait_group";
-    const auto all_but = [&](unsigned first, unsigned last) {
-      return around(which, [&] {
-        if (threadIdx.x < first || threadIdx.x >= last) execute(which);
-      });
-    };
-    // One lane leaves it out and comes to the next, or leaves the kernel.
-    const std::string one_lane = all_but(5, 6);
-    CHECK(contains(one_lane, which == 2 ? "not all 32 lanes of the warp take part"
-                                        : "the lanes of one warp came to different collectives"));
-    CHECK(contains(one_lane, name));
-    // A warp does.
-    const std::string one_warp = all_but(32, 64);
-    CHECK(contains(one_warp, which == 2 ? "warp 1 never came to wgmma.wait_group"
-                                        : "the warps of a warpgroup execute different instructions"));
-    CHECK(contains(one_warp, name));
-    // Lanes come to the same at two places.
-    CHECK(contains(around(which,
-                          [&] {
-                            if (threadIdx.x % 32 < 16)
-                              execute(which);
-                            else
-                              which == 0 ? wgmma_fence() : which == 1 ? wgmma_commit_group() : wgmma_wait_group<0>();
-                          }),
-                   "the lanes of one warp came to different collectives"));
-  }
-}
-
-TEST_CASE("wgmma: .sync brings lanes together that went different ways before") {
-  CHECK(error_of_grid(dim3(1), dim3(128), 1024, [] {
-          if (threadIdx.x == 0) yield_thread();
-          wgmma_fence();
-          if (threadIdx.x % 32 == 7) yield_thread();
-          wgmma_commit_group();
-          wgmma_wait_group<0>();
-        }) == "");
 }
 
 TEST_CASE("wgmma: wgmma_keep changes nothing, for it is no instruction") {
