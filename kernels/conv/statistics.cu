@@ -177,6 +177,16 @@ constexpr Problem kProblems[] = {
     {{1, 9, 8, 32, 32, 3, 2, 1, 1, 1, 1, 1, 1, 2}, {}, DType::f32, "two groups"},
     {{2, 9, 8, 20, 12, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32"},
     {{1, 12, 12, 16, 136, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "four tiles on simt's two persistent blocks"},
+    {{2, 1, 1, 3, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "one pixel of 3 channels under 3x3"},
+    {{1, 4, 5, 17, 63, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "17 channels, 63 filters"},
+    {{1, 3, 4, 5, 17, 1, 1, 1, 1, 0, 0, 1, 1, 1}, {}, DType::f32, "1x1, 5 channels, 17 filters"},
+    {{1, 3, 4, 63, 3, 1, 1, 1, 1, 0, 0, 1, 1, 1}, {}, DType::f32, "1x1, 63 channels, 3 filters"},
+    {{1, 4, 3, 8, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "channels in eights, 3 filters"},
+    {{1, 4, 3, 8, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "channels in eights, 5 filters"},
+    {{1, 4, 3, 16, 17, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "channels in eights, 17 filters"},
+    {{3, 1, 1, 16, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "one pixel under 3x3, in eights"},
+    {{1, 2, 2, 16, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "3x3 larger than the picture, in eights"},
+    {{2, 8, 8, 16, 24, 1, 1, 2, 2, 0, 0, 1, 1, 1}, {}, DType::f32, "a stride larger than the filter"},
 };
 
 }  // namespace
