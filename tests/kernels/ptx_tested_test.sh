@@ -1,6 +1,6 @@
 #!/bin/sh
-# Every wrapped instruction has a test of its own: each function declared in kernels/ptx/*.h is called by name in a
-# tests/kernels/ptx_*_test.cpp.
+# Every wrapped instruction has a test of its own, and is assembled: each function declared in kernels/ptx/*.h is called
+# by name in a tests/kernels/ptx_*_test.cpp, and in tests/kernels/ptx_wrappers.cu.
 #   ptx_tested_test.sh ROOT
 set -u
 root=$1
@@ -10,11 +10,23 @@ if [ "$count" -lt 80 ]; then
   echo "only $count functions found in kernels/ptx/*.h: this script cannot read them any more" >&2
   exit 1
 fi
+calls() {  # NAME FILE...
+  name=$1
+  shift
+  grep -qE "(^|[^A-Za-z0-9_])$name(<[^(;]*>)?\(" "$@"
+}
 status=0
 for name in $declared; do
-  grep -qE "(^|[^A-Za-z0-9_])$name(<[^(;]*>)?\(" "$root"/tests/kernels/ptx_*_test.cpp && continue
-  echo "no tests/kernels/ptx_*_test.cpp calls $name(), which kernels/ptx/ declares" >&2
-  status=1
+  if ! calls "$name" "$root"/tests/kernels/ptx_*_test.cpp; then
+    echo "no tests/kernels/ptx_*_test.cpp calls $name(), which kernels/ptx/ declares" >&2
+    status=1
+  fi
+  # Every other wrapper calls this one.
+  [ "$name" = shared_address ] && continue
+  if ! calls "$name" "$root"/tests/kernels/ptx_wrappers.cu; then
+    echo "tests/kernels/ptx_wrappers.cu does not call $name(), which kernels/ptx/ declares" >&2
+    status=1
+  fi
 done
-[ $status -eq 0 ] && echo "$count wrapped instructions, each called in a test of its own"
+[ $status -eq 0 ] && echo "$count wrapped instructions, each called in a test of its own and in ptx_wrappers.cu"
 exit $status
