@@ -3,10 +3,10 @@
 // depthwise convolutions. Neighbourhoods overlap, but they look back a few rows and no further. A block takes the whole
 // height and width of a picture and up to eight packs of its channels, 128 bytes side by side, and walks down: the rows
 // under a few rows of the output lie in a ring in shared memory, and a step fetches those alone that the step before
-// did not have. So each element is read once, however tall the picture. (Cut into bands that fit shared memory,
-// pictures of 112 x 112 would be read 3 to 11% over under a 3 x 3 window, for each band has its neighbour's rows too;
-// and to keep the bands tall a block would take but 16 bytes of a pixel, half a sector.) The price: a picture's rows
-// come one after the other, so there are only N C / (128 bytes) blocks.
+// did not have. So each element is read once, however tall the picture. (Cut into bands that fit shared memory, a tall
+// picture would be read over, for each band has rows of its neighbour's too; and to keep bands tall a block would have
+// to take fewer bytes of a pixel than a sector has.) The price: a picture's rows come one after the other, so there are
+// only N C / (128 bytes) blocks.
 //
 // What is walked is a struct:
 //

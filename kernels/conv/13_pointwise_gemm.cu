@@ -11,16 +11,17 @@ namespace {
 
 using extents::Conv2d;
 
-// Pointwise. A 1x1 filter of stride 1 without padding, as two layers in three of ResNet-50 are, has patches of one
-// pixel: the matrix of patches is the picture itself, row for row. im2col-gemm copied it all the same, which of such a
-// layer is as many bytes again as the product's own; the implicit rungs looked up, for every row, where it lies and
-// whether it is padding, which it never is. Here the three passes are products of what is there already,
+// Pointwise. A 1x1 filter of stride 1 without padding, as three layers in five of ResNet-50 are, has patches of one
+// pixel: the matrix of patches is the picture itself, row for row. im2col-gemm copied it all the same, which for as
+// many filters as channels is as many bytes again as the product's own; the implicit rungs looked up, for every row,
+// where it lies and whether it is padding, which it never is. Here the three passes are products of what is there
+// already,
 //
 //   forward   y (N P Q, K)    = x (N P Q, C) * weight (K, C)^T, gemm's epilogue
 //   data      dx (N P Q, C)   = dy (N P Q, K) * weight (K, C) [+ other_dx]
 //   filter    dweight (K, C)  = dy (N P Q, K)^T * x (N P Q, C)
 //
-// and so have all of gemm's ladder behind them: tiles of 128 x 256, which ask L2 for a third fewer bytes a flop than
+// and so have all of gemm's ladder behind them: tiles of 128 x 256, which ask L2 for a quarter fewer bytes a flop than
 // implicit-persistent's 128 x 128, pairs of blocks that share what they read, and, of the filter's few tiles with a
 // long sum behind each, slices of it side by side. What it cannot do is gemm's epilogue's to say: no scale, no ceiling.
 
