@@ -189,7 +189,8 @@ constexpr Needs kHopper = {.exact_capability = 90,
                            .takes = for_copy_engine,
                            .alignment = 16};
 
-/// The same for results, which it writes as bfloat16.
+/// The same for results, in bfloat16 alone: stmatrix writes 16 bits an element, and pieces of float would want twice
+/// the shared memory, of which the ring of tiles leaves none.
 bool for_copy_engine_both_ways(const Problem& problem) {
   return for_copy_engine(problem) && !problem.extents[Gemm::out_f32] && pitch_y(problem) % 8 == 0;
 }
@@ -288,6 +289,9 @@ constexpr int64_t kFewestForTile = 8;
 // The tile of 128 x 128 reads half as much as that of 64 x 64; but it is better to have a block for each of some 100
 // SMs.
 constexpr int64_t kTilesToFill = 96;
+// Slices are multiplied by mma.sync, which on Hopper reaches some 60% of what wgmma does (Luo et al. 2024, Benchmarking
+// and Dissecting the Nvidia Hopper GPU Architecture): there half as many tiles do better whole. Not measured here.
+constexpr int64_t kTilesToFillHopper = kTilesToFill / 2;
 // A slice writes and reads 8 bytes for each of its sums: it should have some multiplications to show for it.
 constexpr int64_t kDeepEnoughToSplit = 512;
 
@@ -309,8 +313,10 @@ int choose(const Problem& problem, int capability, bool has_workspace) {
   if (capability == 0) return tiny ? rung("coalesced") : rung("register-tile-2d");
   const bool has_cp_async = capability >= 80;
   const int64_t tiles = ceil_div(M, 128) * ceil_div(N, 128);
-  if (tiles < kTilesToFill && has_cp_async && has_workspace && K >= kDeepEnoughToSplit) return rung("split-k");
-  if (capability == 90 && for_copy_engine(problem)) return choose_hopper(problem);
+  const bool hopper = capability == 90 && for_copy_engine(problem);
+  if (tiles < (hopper ? kTilesToFillHopper : kTilesToFill) && has_cp_async && has_workspace && K >= kDeepEnoughToSplit)
+    return rung("split-k");
+  if (hopper) return choose_hopper(problem);
   if (has_cp_async && for_tensor_cores(problem)) return rung("mma-multistage");
   if (tiny) return rung("coalesced");
   if (tiles < kTilesToFill || problem.dtype == DType::bf16) return rung("register-tile-2d");

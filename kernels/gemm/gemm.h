@@ -22,7 +22,9 @@
 //   16_tma_store.cu        results leave through shared memory while the next tile is multiplied
 //   split_k.cu             for few tiles and a large K: slices of K side by side, added in a fixed order
 //   gemm.cu                the catalogue's entry, and the choice
-// Shared: element_sum.h (1, 2), tile.h (4 on), warp_tile.h (7 on), epilogue.h (all), split_k.h.
+// Shared: element_sum.h (1, 2), tile.h (4 on), warp_tile.h (7, 8, which has a wider tile, cp-async-wide, too), mma_tile.h
+// and mma_multistage.h (9, 10, split-K), wgmma_tile.h (11 on), wgmma_ring.h (12 on), tile_order.h (14 on),
+// cluster_pair.h (15, 16), store_pieces.h (16), split_k.h, epilogue.h (all).
 //
 // fp32 rungs are files 1 to 8, tensor cores (mma.sync) 9 and 10, Hopper's (wgmma, TMA) from 11 on.
 //

@@ -14,7 +14,7 @@ namespace {
 
 // Split-K. All other rungs have as many blocks as y has tiles. A weight's gradient may be 64 x 576 and 100,000 deep: 5
 // tiles of 128 x 128, and 127 of 132 SMs look on. Here K is cut into slices, and a block computes one tile for one
-// slice: its sums go to the workspace, float (slices, M, N). A second kernel adds the slices and runs the epilogue.
+// slice: its sums go to the workspace, float (slices, M, slice_pitch(N)). A second kernel adds the slices and runs the epilogue.
 // Adding them with atomics would need no second kernel, but the order of the additions, and so the last bits, would
 // differ from run to run; here it is always slice 0, 1, 2, ... Cost: each slice writes and reads 8 M N bytes, so slices
 // must be few.
