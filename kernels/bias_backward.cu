@@ -116,8 +116,8 @@ __global__ void bias_backward_finish(const float* __restrict__ partial, T* __res
 // in a fixed order, where the period of channels is short enough for a block to hold it more than once; the sums are
 // written as rows of C, and rung 2's second kernel adds those.
 template <class T, class Gradient>
-__global__ void __launch_bounds__(kBlock) bias_backward_channel_walk(Gradient gradient, float* __restrict__ partial,
-                                                                     ChannelWalk<T> walk, int period_in_block) {
+__global__ void __launch_bounds__(kBlock, 2) bias_backward_channel_walk(Gradient gradient, float* __restrict__ partial,
+                                                                        ChannelWalk<T> walk, int period_in_block) {
   constexpr int kSize = Pack<T>::kSize, kLoads = Gradient::kLoads;
   __shared__ float sums[kBlock * kSize];
   const int64_t thread = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;

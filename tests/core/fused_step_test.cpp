@@ -202,6 +202,11 @@ TEST_CASE("fused step: a sum of gradients is the later convolution's, a bias's g
     CHECK(text.find(op) != std::string::npos);
     CHECK(dot.find(std::string(": ") + op) != std::string::npos);
   }
+  Executor executor(make_device("simt"), with_gradients(fire_net(8, 16), "loss"));
+  for (const char* name : {"expand1 + add", "squeeze + squeeze.relu", "loss"})
+    CHECK_MESSAGE(std::ranges::any_of(executor.profile(),
+                                      [&](const StepProfile& p) { return p.name == name && p.pass == Pass::backward; }),
+                  std::string(name));
   // Of a residual block the shortcut's part is added, with a convolution in it or not.
   const Graph residual = fused(with_gradients(residual_net(8), "loss"), takes_all);
   CHECK(count_of(residual, "add") == 0);
