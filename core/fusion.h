@@ -14,9 +14,9 @@
 //
 // What the backward forms save, of a tensor of E elements of w bytes. A sum of gradients alone reads two and writes
 // one; where the convolution adds, one is read: E w instead of 3 E w. (Batch norm's backward could have read both parts
-// instead, and saved as much; but not where the joint is no batch norm's: SqueezeNet's are ReLUs' of biased
-// convolutions, MobileNetV2's are projections', each before a convolution.) ReLU and bias read two, write one and read
-// it again: 3 E w instead of 4 E w. The loss saves a launch and a reading of the logits.
+// instead, and saved as much; but SqueezeNet has none, and MobileNetV2's chain of shortcuts, without a ReLU between
+// them, wants the sum itself too.) ReLU and bias read two, write one and read it again: 3 E w instead of 4 E w. The
+// loss saves a launch and a reading of the logits.
 //
 // A convolution with a folded batch norm takes scale and bias in float32 whatever its own type: rounded to bfloat16
 // they would be wrong for every pixel alike.
