@@ -35,7 +35,7 @@ __device__ __forceinline__ void fence_mbarrier_init([[maybe_unused]] Site site =
 #endif
 }
 
-/// True in one lane of the warp, the same one each time. All 32 lanes call it. `elect.sync`.
+/// True in one lane of the warp, the same one each time; which one is open. All 32 lanes call it. `elect.sync`.
 __device__ __forceinline__ bool elect_one([[maybe_unused]] Site site = Site::here()) {
 #if WEFT_TARGET_IS_CUDA
   unsigned elected;

@@ -264,12 +264,6 @@ TEST_CASE("mbarrier: a wait whose phase is stuck, or inverted") {
   CHECK(look({0, 1, 0}) == std::vector<int>{0, 1, 0, 1, 0, 1});
 }
 
-TEST_CASE("elect.sync: one lane of each warp, the lowest") {
-  std::vector<int> elected(96, -1);
-  CHECK(error_of_grid(dim3(1), dim3(96), 0, [&] { elected[threadIdx.x] = elect_one(); }) == "");
-  for (int i = 0; i < 96; ++i) CHECK(elected[i] == (i % 32 == 0));
-}
-
 TEST_CASE("bar.sync and bar.arrive: a named barrier of some of the block's warps") {
   std::vector<int> out(64, 0);
   CHECK(error_of_grid(dim3(1), dim3(96), 1024, [&] {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <bit>
+#include <cstdint>
 
 #include "kernels/error.h"
 #include "kernels/simt/block.h"
@@ -15,6 +16,16 @@ namespace {
 
 std::string at(const char* what, Site site) {
   return fmt::format("{} at {}:{}", what, site.file, site.line);
+}
+
+/// PTX ISA, elect.sync: which lane it is, is open, but the same mask gives the same one each time. The lowest under
+/// schedule seed 0, another one under any other.
+int elected_lane(unsigned lanes) {
+  const auto others = static_cast<unsigned>(std::popcount(lanes)) - 1;
+  const std::uint64_t seed = schedule_seed();
+  if (seed == 0 || others == 0) return std::countr_zero(lanes);
+  for (std::uint64_t below = 1 + seed * 0x9e3779b97f4a7c15u % others; below > 0; --below) lanes &= lanes - 1;
+  return std::countr_zero(lanes);
 }
 
 constexpr unsigned kFewestRegisters = 24, kMostRegisters = 256;  // PTX ISA, setmaxnreg: imm-reg-count
@@ -30,10 +41,10 @@ void emulate_fence_proxy_async(Site site) {
 }
 
 bool emulate_elect_one(Site site) {
-  unsigned elected = 0;  // which lane it is, the ISA leaves open
+  unsigned elected = 0;
   warp_collective(
       "elect.sync", ~0u, &elected,
-      [](void* const* arguments, unsigned lanes) { *static_cast<unsigned*>(arguments[std::countr_zero(lanes)]) = 1; },
+      [](void* const* arguments, unsigned lanes) { *static_cast<unsigned*>(arguments[elected_lane(lanes)]) = 1; },
       site);
   return elected != 0;
 }
