@@ -103,17 +103,12 @@ void check_a_in_registers() {
   const Run<kN> run(
       b.bytes(), [&](unsigned char* shared) { put(shared, b, value_b); },
       [&](unsigned char* shared, float(&d)[kN / 2]) {
-        // Figure "WGMMA .m64nNk16 register fragment layout for matrix A": like D's, two elements a register.
-        const int t = static_cast<int>(threadIdx.x), row = t / 32 * 16 + t % 32 / 4, column = t % 4 * 2;
         std::uint32_t a[4];
-        for (int r = 0; r < 4; ++r) {
-          const int m = row + (r == 1 || r == 3 ? 8 : 0), k = column + (r >= 2 ? 8 : 0);
-          a[r] = bf16_bits(value_a(m, k)) | static_cast<std::uint32_t>(bf16_bits(value_a(m, k + 1))) << 16;
-        }
+        fill_fragment(a, 0);
+        wgmma_fence();
         wgmma_bf16<false>(d, a, descriptor(shared, b), 1);
         wgmma_commit_group();
         wgmma_wait_group<0>();
-        wgmma_fence();
       });
   run.check(16, true);
 }
@@ -296,9 +291,25 @@ TEST_CASE("wgmma: misuse") {
     wgmma_bf16<false, false>(d, descriptor(shared, layout), descriptor(shared + 8192, layout), 1);
   };
   CHECK(contains(run(96, product), "the last warpgroup of the block has fewer than four warps"));
-  CHECK(contains(
-      run(128, [&](unsigned char* shared, float(&d)[32]) { product(shared + 16 * 8 * threadIdx.x / 32 / 8 * 8, d); }),
-      "bring different"));
+  // Of what must be the same in all lanes, one lane brings one thing alone otherwise; then a whole warp does.
+  enum class Differs { a, b, scale };
+  const auto differing = [&](Differs differs, bool (*who)(unsigned thread)) {
+    return run(128, [&](unsigned char* shared, float(&d)[32]) {
+      const bool other = who(threadIdx.x);
+      wgmma_bf16<false, false>(d, descriptor(shared + (other && differs == Differs::a ? 1024 : 0), layout),
+                               descriptor(shared + (other && differs == Differs::b ? 9216 : 8192), layout),
+                               !(other && differs == Differs::scale));
+    });
+  };
+  const auto a_lane = [](unsigned thread) { return thread == 39; };
+  const auto a_warp = [](unsigned thread) { return thread / 32 == 2; };
+  CHECK(contains(differing(Differs::a, a_lane), "the lanes of a warp bring different descriptors of A"));
+  CHECK(contains(differing(Differs::b, a_lane), "the lanes of a warp bring different descriptors of B"));
+  CHECK(contains(differing(Differs::scale, a_lane), "the lanes of a warp bring different scales of D"));
+  CHECK(contains(differing(Differs::a, a_warp), "the warps of a warpgroup execute different instructions"));
+  CHECK(contains(differing(Differs::b, a_warp), "the warps of a warpgroup execute different instructions"));
+  CHECK(contains(differing(Differs::scale, a_warp),
+                 "the warps of a warpgroup bring different scales of D: warp 2 0, warp 0 1"));
   CHECK(contains(run(128, [&](unsigned char* shared, float(&d)[32]) { product(shared + threadIdx.x / 32 * 1024, d); }),
                  "the warps of a warpgroup execute different instructions"));
   CHECK(contains(run(128,

@@ -86,6 +86,16 @@ inline int d_column(int t, int i) {
   return i / 4 * 8 + t % 4 * 2 + i % 2;
 }
 
+/// The running thread's registers of A, of the 16 columns from `k` on (figure "WGMMA .m64nNk16 register fragment layout
+/// for matrix A"): like D's, two elements a register.
+inline void fill_fragment(std::uint32_t (&a)[4], int k) {
+  const int t = static_cast<int>(threadIdx.x), row = d_row(t, 0), column = k + d_column(t, 0);
+  for (int r = 0; r < 4; ++r) {
+    const int m = row + r % 2 * 8, at = column + r / 2 * 8;
+    a[r] = bf16_bits(value_a(m, at)) | static_cast<std::uint32_t>(bf16_bits(value_a(m, at + 1))) << 16;
+  }
+}
+
 /// A at the start of the block's shared memory and B 8192 bytes behind it, for the asynchronous proxy to read.
 inline unsigned char* both_operands(const Layout& layout) {
   auto* const shared = dynamic_shared<unsigned char>();

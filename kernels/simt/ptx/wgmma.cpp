@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "kernels/error.h"
@@ -48,7 +50,7 @@ struct WarpProduct {
   BlockRunner* block = nullptr;
   int warp = 0;  // within the warpgroup
   float* values[32] = {};
-  const std::uint32_t* a[32] = {};
+  std::array<std::uint32_t, 4> a[32] = {};
 };
 
 /// A (16 x depth) from the lanes' registers. PTX ISA, figures of "Register Fragments": with g = lane / 4 and t = lane %
@@ -123,6 +125,14 @@ bool is_poison(const float* registers, std::size_t count) {
   return true;
 }
 
+/// PTX ISA, wgmma.fence: it must stand between a thread's access to registers and a product that uses them.
+void check_unwritten(const WgmmaThread& thread, const char* what, const void* registers, std::size_t count) {
+  const std::optional<std::size_t> changed = thread.at_fence.first_changed(registers, count);
+  if (changed)
+    fail(fmt::format("register {} of {} was written since the thread's last wgmma.fence; the fence must come after it",
+                     *changed, what));
+}
+
 /// The lane's accumulators, taken over by the machine.
 WgmmaAccumulators& take_accumulators(WgmmaThread& thread, const LaneArgument& lane) {
   const auto count = static_cast<std::size_t>(lane.product->n) / 2;
@@ -133,13 +143,46 @@ WgmmaAccumulators& take_accumulators(WgmmaThread& thread, const LaneArgument& la
     if (!is_poison(of->registers, count)) fail("the accumulators were written while a product in them is under way");
   } else {
     if (!thread.fenced) fail("no wgmma.fence since the thread's last wait: its registers may still be in use");
+    // Where they are not read, they may as well begin here, in memory that something else had at the fence.
+    if (lane.product->scale_d) check_unwritten(thread, "the accumulators", lane.product->d, count);
     thread.accumulators.push_back({lane.product->d, {lane.product->d, lane.product->d + count}, 0});
     of = &thread.accumulators.back();
     fill_poison(of->registers, count * sizeof(float));
   }
   ++of->products;
-  thread.open.push_back(of->registers);
+  thread.open.accumulators.push_back(of->registers);
   return *of;
+}
+
+/// The lane's registers of A, which must stay as they are until its wait.
+std::array<std::uint32_t, 4> take_fragment(WgmmaThread& thread, const std::uint32_t* registers) {
+  WgmmaFragment fragment{registers, {}};
+  check_unwritten(thread, "A", registers, fragment.bits.size());
+  copy_words(registers, fragment.bits.size(), fragment.bits.data());
+  thread.open.fragments.push_back(fragment);
+  return fragment.bits;
+}
+
+/// PTX ISA, wgmma.mma_async: "contents of a matrix descriptor must be same across all the warps in the warpgroup", and
+/// the instruction, with the predicate that it stands under, is .aligned.
+void check_lanes_alike(const WgmmaProduct& leader, const WgmmaProduct& lane) {
+  const auto differ = [&](const char* what) { fail(fmt::format("the lanes of a warp bring different {}", what)); };
+  if ((lane.a == nullptr) != (leader.a == nullptr) || (!lane.a && lane.a_descriptor != leader.a_descriptor))
+    differ("descriptors of A");
+  if (lane.b_descriptor != leader.b_descriptor) differ("descriptors of B");
+  if (lane.scale_d != leader.scale_d) differ("scales of D");
+}
+
+/// The same between warps, which the log has seen to execute the same products so far.
+void add_scale(WgmmaState& state, unsigned warp, bool scale) {
+  const std::size_t number = state.warps[warp].scales.size();
+  state.warps[warp].scales.push_back(scale);
+  for (unsigned other = warp / 4 * 4; other < warp / 4 * 4 + 4; ++other) {
+    const std::vector<bool>& theirs = state.warps[other].scales;
+    if (number < theirs.size() && theirs[number] != scale)
+      fail(fmt::format("the warps of a warpgroup bring different scales of D: warp {} {:d}, warp {} {:d}", warp, scale,
+                       other, !scale));
+  }
 }
 
 // The last lane has come: all 32 issue their product as one operation.
@@ -151,19 +194,19 @@ void issue(void* const* arguments, unsigned lanes) {
   const LaneArgument& leader = lane_argument(0);
   WgmmaState& state = state_of_block(leader.what, leader.site);
   const unsigned warp = running_thread() / 32;
+  for (int lane = 1; lane < 32; ++lane) check_lanes_alike(*leader.product, *lane_argument(lane).product);
   auto of = std::make_shared<WarpProduct>();
   of->product = *leader.product;
   of->block = running_block;
   of->warp = static_cast<int>(warp % 4);
   state.log.add(warp, {leader.what, leader.site, leader.product->a ? 0 : leader.product->a_descriptor,
                        leader.product->b_descriptor});
+  add_scale(state, warp, leader.product->scale_d);
   for (int lane = 0; lane < 32; ++lane) {
     const LaneArgument& mine = lane_argument(lane);
-    if (mine.product->b_descriptor != leader.product->b_descriptor || mine.product->scale_d != leader.product->scale_d)
-      fail("the lanes of a warp bring different descriptors or scales");
     WgmmaThread& thread = state.threads[warp * 32 + static_cast<unsigned>(lane)];
     of->values[lane] = take_accumulators(thread, mine).values.data();
-    of->a[lane] = mine.product->a;
+    if (mine.product->a) of->a[lane] = take_fragment(thread, mine.product->a);
   }
   // Products in the same accumulators are done in the order of their issue; a warp's are all kept in order here.
   AsyncEngine& engine = block_async(leader.what, leader.site).engine;
@@ -195,7 +238,9 @@ void emulate_wgmma_fence(Site site) {
   WgmmaState& state = state_of_block(kWhat, site);
   if (enter_site(kWhat, site)) return;
   meet_in_warpgroup(state.log, kWhat, site);
-  state.threads[running_thread()].fenced = true;
+  WgmmaThread& thread = state.threads[running_thread()];
+  thread.fenced = true;
+  thread.at_fence.take();
 }
 
 void emulate_wgmma_commit_group(Site site) {
@@ -212,9 +257,16 @@ void emulate_wgmma_commit_group(Site site) {
 
 namespace {
 
-/// The thread's oldest group has landed: its accumulators are the thread's again, but those that later groups use too.
+/// The thread's oldest group has landed: its registers are the thread's again, but those that later groups use too.
 void give_back(WgmmaThread& thread, const char* what, Site site) {
-  for (float* registers : thread.closed.front()) {
+  for (const WgmmaFragment& fragment : thread.closed.front().fragments) {
+    std::array<std::uint32_t, 4> bits;
+    copy_words(fragment.registers, bits.size(), bits.data());
+    if (bits != fragment.bits)
+      fail(
+          fmt::format("{}: registers of A were written while a product that reads them was under way", at(what, site)));
+  }
+  for (float* registers : thread.closed.front().accumulators) {
     WgmmaAccumulators& of = *find(thread, registers);
     if (--of.products > 0) continue;
     if (!is_poison(of.registers, of.values.size()))

@@ -8,9 +8,20 @@
 // All of these are .sync.aligned: a warp's lanes wait for each other, and it is an error where one of them never comes
 // or comes to something else. The four warps of a warpgroup must execute the same ones in the same order (aligned.h).
 //
-// Stricter than the ISA, which asks for wgmma.fence only where registers were accessed in between, because accesses are
-// not seen here: a product in accumulators that are not in flight wants a fence since the thread's last wait. (What is
-// not seen at all: registers of A written between two products that follow one fence.)
+// Accesses to registers are not seen here, but what they change is. At a wgmma.fence the machine copies the thread's
+// stack, where its local arrays lie, and holds a product's registers against the copy: it is an error where a word of
+// the accumulators or of A's fragment was written since. Until the thread's wait, accumulators must stay poison and
+// fragments what they were. Not seen are
+//   reads, and writes of the bits that were there: they leave no trace
+//   accumulators written between fence and product where scale_d is 0: such a product may be the first use of an array
+//     that begins after the fence, in memory that the compiler gave to another variable before
+//   registers that are no local variables of the thread: a captured array of a test, or what AddressSanitizer's
+//     detection of use after return has moved away
+// The other way round, an array that is copied after the fence counts as written, which a compiler for a GPU may do
+// without an instruction.
+//
+// Stricter than the ISA, which asks for wgmma.fence only where registers were accessed in between: a product in
+// accumulators that are not in flight wants a fence since the thread's last wait.
 
 #include <cstdint>
 
