@@ -42,7 +42,7 @@ struct Options {
   RunOptions run;
 };
 
-/// "sm_80; bf16", "any GPU; f32, bf16".
+/// "sm_90a alone; bf16; lda and ldb multiples of 8; addresses of whole 16 bytes", "any GPU; f32, bf16".
 std::string needs_text(const Needs& needs) {
   std::string text = needs.exact_capability != 0 ? fmt::format("sm_{}a alone", needs.exact_capability)
                      : needs.min_capability != 0 ? fmt::format("sm_{} or newer", needs.min_capability)
@@ -53,7 +53,8 @@ std::string needs_text(const Needs& needs) {
       text += separator + dtype_text(dtype);
       separator = ", ";
     }
-  if (needs.takes != nullptr) text += "; some shapes";
+  if (needs.takes_what != nullptr) text += fmt::format("; {}", needs.takes_what);
+  if (needs.alignment > 1) text += fmt::format("; addresses of whole {} bytes", needs.alignment);
   return text;
 }
 

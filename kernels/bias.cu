@@ -125,7 +125,7 @@ constexpr Rung kAddRungs[] = {
     {"scalar", "A thread an element, its channel by a division.", {.dtypes = kFloats}, launch_add_scalar},
     {"float4",
      "One division and one instruction for the 16 bytes of a pack, where rows are whole packs.",
-     {.dtypes = kFloats, .takes = whole_packs},
+     {.dtypes = kFloats, .takes = whole_packs, .takes_what = "channels in eights, of float32 in fours"},
      launch_add_float4},
     {"channel-walk",
      "A thread always meets the same channels and keeps its bias in registers, whatever C is.",

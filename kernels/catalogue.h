@@ -69,12 +69,13 @@ struct Signature {
 /// What a rung needs of the device and of the call.
 struct Needs {
   int min_capability = 0;  ///< compute capability times ten: 80 for mma.sync and cp.async. 0: any
-  int exact_capability =
-      0;  ///< 90 for wgmma and TMA in sm_90a form: exactly that, since anything newer lacks them. 0: any
+  /// 90 for wgmma and TMA in sm_90a form: exactly that, since anything newer lacks them. 0: any
+  int exact_capability = 0;
   unsigned dtypes = 1u << static_cast<unsigned>(DType::f32);  ///< bit set by DType
   bool (*takes)(const Problem&) = nullptr;                    ///< null: takes every shape
-  int alignment =
-      1;  ///< bytes, 16 at most: operands' addresses must be multiples of it. What an executor hands over is
+  const char* takes_what = nullptr;                           ///< else which, in words: "lda and ldb multiples of 8"
+  /// Bytes, 16 at most: operands' addresses must be multiples of it. What an executor hands over is.
+  int alignment = 1;
 };
 
 /// One implementation: a step of the op's ladder.

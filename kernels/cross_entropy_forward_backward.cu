@@ -224,7 +224,7 @@ constexpr Rung kRungs[] = {
      workspace_bytes},
     {"register-resident",
      "The row is held in registers: loss and gradient come out of one read.",
-     {.dtypes = kFloats, .takes = fits_row_team},
+     {.dtypes = kFloats, .takes = fits_row_team, .takes_what = "rows that the registers of a block hold"},
      launch_register_resident,
      workspace_bytes},
 };

@@ -246,7 +246,7 @@ constexpr Rung kRungs[] = {
      row_bytes},
     {"register-resident",
      "A team of threads holds both rows in registers: each is read once.",
-     {.dtypes = kFloats, .takes = fits_row_team},
+     {.dtypes = kFloats, .takes = fits_row_team, .takes_what = "rows that the registers of a block hold"},
      launch_register_resident,
      row_bytes},
 };
@@ -258,7 +258,7 @@ constexpr Rung kBackwardRungs[] = {
      launch_backward_warp_per_row},
     {"register-resident",
      "A team of threads holds both rows in registers: each is read once.",
-     {.dtypes = kFloats, .takes = fits_row_team},
+     {.dtypes = kFloats, .takes = fits_row_team, .takes_what = "rows that the registers of a block hold"},
      launch_backward_register_resident},
 };
 

@@ -159,7 +159,11 @@ constexpr Rung pool_rung(int rung, const char* first_name, const char* first_ide
     return {"vectorised", kPoolVectorsIdea, {.dtypes = kFloats, .alignment = 16}, launch_pool_vectors<Pass>};
   return {"rolling-rows",
           kPoolRollingIdea,
-          {.min_capability = 80, .dtypes = kFloats, .takes = pool_rows_fit<Pass>, .alignment = 16},
+          {.min_capability = 80,
+           .dtypes = kFloats,
+           .takes = pool_rows_fit<Pass>,
+           .takes_what = "rows of a window within shared memory",
+           .alignment = 16},
           launch_pool_rolling_rows<Pass>};
 }
 

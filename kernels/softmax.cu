@@ -286,11 +286,11 @@ constexpr Rung kRungs[] = {
      launch_vectorised<kLog>},
     {"shared-resident",
      "A block keeps the row in shared memory: one read and one write, for long rows too.",
-     {.exact_capability = 90, .dtypes = kFloats, .takes = fits_shared},
+     {.exact_capability = 90, .dtypes = kFloats, .takes = fits_shared, .takes_what = "rows of 224 KiB at most"},
      launch_shared_resident<kLog>},
     {"register-resident",
      "A team of threads holds the row in registers, all loads under way at once.",
-     {.dtypes = kFloats, .takes = fits_row_team},
+     {.dtypes = kFloats, .takes = fits_row_team, .takes_what = "rows that the registers of a block hold"},
      launch_register_resident<kLog>},
 };
 

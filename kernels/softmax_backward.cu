@@ -200,7 +200,7 @@ constexpr Rung kRungs[] = {
      launch_vectorised<kLog>},
     {"register-resident",
      "A team of threads holds both rows in registers: each is read once.",
-     {.dtypes = kFloats, .takes = fits_row_team},
+     {.dtypes = kFloats, .takes = fits_row_team, .takes_what = "rows that the registers of a block hold"},
      launch_register_resident<kLog>},
 };
 

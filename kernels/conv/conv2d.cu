@@ -127,8 +127,10 @@ double conv_unit_roundoff(const Problem& problem) {
   return problem.extents[Conv2d::tf32] ? 0x1p-11 : 0x1p-24;
 }
 
-constexpr Needs kForwardProduct = {.dtypes = kConvNeeds.dtypes, .takes = conv2d_im2col_gemm_takes};
-constexpr Needs kGradientProduct = {.dtypes = kConvNeeds.dtypes, .takes = conv_has_no_groups};
+constexpr Needs kForwardProduct = {
+    .dtypes = kConvNeeds.dtypes, .takes = conv2d_im2col_gemm_takes, .takes_what = "one group, no scale, no ceiling"};
+constexpr Needs kGradientProduct = {
+    .dtypes = kConvNeeds.dtypes, .takes = conv_has_no_groups, .takes_what = "one group"};
 
 constexpr const char* kDirectIdea = "A thread an element of the result, its sum as the formula says.";
 constexpr const char* kGemmIdea =
@@ -144,13 +146,22 @@ constexpr const char* kImplicitIdea =
     "into the tiles of the product.";
 constexpr const char* kImplicitWideIdea =
     "Tiles of 64 x 64 read each operand every 64 results; tiles of 128 x 128 half as often, where there are enough.";
-constexpr Needs kImplicit = {.dtypes = 1u << static_cast<unsigned>(DType::f32), .takes = conv2d_implicit_gemm_takes};
+constexpr Needs kImplicit = {.dtypes = 1u << static_cast<unsigned>(DType::f32),
+                             .takes = conv2d_implicit_gemm_takes,
+                             .takes_what = "65,535 groups and 2^30 pixels at most"};
 
-constexpr Needs kMma = {.min_capability = 80, .dtypes = kFloats, .takes = takes_implicit_mma, .alignment = 16};
+constexpr Needs kMma = {.min_capability = 80,
+                        .dtypes = kFloats,
+                        .takes = takes_implicit_mma,
+                        .takes_what = "float32 where a call allows TF32; 65,535 groups and 2^30 pixels at most",
+                        .alignment = 16};
 
+constexpr const char* kHopperTakes = "one group, channels in eights, 2^30 pixels at most";
+constexpr const char* kPersistentTakes = "one group, channels and filters in eights, 2^30 pixels at most";
+constexpr const char* kPersistentDataTakes = "stride 1, one group, channels and filters in eights, 2^30 pixels at most";
 /// Hopper's copy engine and tensor cores.
-constexpr Needs for_hopper(bool (*takes)(const Problem&)) {
-  return {.exact_capability = 90, .dtypes = bit(DType::bf16), .takes = takes, .alignment = 16};
+constexpr Needs for_hopper(bool (*takes)(const Problem&), const char* what) {
+  return {.exact_capability = 90, .dtypes = bit(DType::bf16), .takes = takes, .takes_what = what, .alignment = 16};
 }
 
 constexpr const char* kMmaIdea =
@@ -167,33 +178,43 @@ constexpr const char* kPersistentIdea =
 constexpr const char* kPointwiseIdea =
     "A 1x1 filter's patches are the picture's pixels, which were copied, or looked up one by one; as a product of what "
     "lies there it has all of gemm's rungs.";
-constexpr Needs kForwardPointwise = {.dtypes = kFloats, .takes = conv2d_pointwise_gemm_takes};
-constexpr Needs kGradientPointwise = {.dtypes = kFloats, .takes = conv_is_pointwise};
+constexpr Needs kForwardPointwise = {.dtypes = kFloats,
+                                     .takes = conv2d_pointwise_gemm_takes,
+                                     .takes_what = "1x1 of stride 1, no padding, one group, no scale, no ceiling"};
+constexpr Needs kGradientPointwise = {
+    .dtypes = kFloats, .takes = conv_is_pointwise, .takes_what = "1x1 of stride 1, no padding, one group"};
 
 constexpr const char* kDepthwiseIdea =
     "Groups of one channel are no product, and neighbouring threads read filters a sector apart; 32 channels' filters "
     "in "
     "shared memory, tap by tap, make every read of a warp 32 neighbours.";
 constexpr Needs for_depthwise(bool (*takes)(const Problem&)) {
-  return {.dtypes = kFloats, .takes = takes};
+  return {.dtypes = kFloats, .takes = takes, .takes_what = "one channel a group"};
 }
 
 constexpr const char* kDepthwiseRollingIdea =
     "Each element was read once a tap, 2 or 4 bytes a thread; a block that walks down a picture keeps the rows under "
     "the filter in shared memory, and reads each once, 16 bytes a thread.";
 constexpr Needs for_depthwise_rolling(bool (*takes)(const Problem&)) {
-  return {.min_capability = 80, .dtypes = kFloats, .takes = takes, .alignment = 16};
+  return {.min_capability = 80,
+          .dtypes = kFloats,
+          .takes = takes,
+          .takes_what = "one channel and one filter a group, rows within shared memory",
+          .alignment = 16};
 }
 
 constexpr const char* kStemIdea =
     "With 3 channels every float was fetched and questioned by itself, 12 times; a row's taps and channels are one "
     "run, "
     "read once for 64 pixels.";
-constexpr Needs kStem = {.dtypes = kFloats, .takes = conv2d_stem_takes};
+constexpr Needs kStem = {.dtypes = kFloats,
+                         .takes = conv2d_stem_takes,
+                         .takes_what = "4 channels at most, one group, a picture's rows within shared memory"};
 
 constexpr const char* kWinogradIdea =
     "36 multiplications a channel for 2 x 2 results of a 3x3 filter; transformed, 16 do, as 16 matrix products.";
-constexpr Needs kWinograd = {.dtypes = bit(DType::f32), .takes = conv2d_winograd_takes};
+constexpr Needs kWinograd = {
+    .dtypes = bit(DType::f32), .takes = conv2d_winograd_takes, .takes_what = "3x3 of stride and dilation 1, one group"};
 constexpr double kWinogradFactor = 8;  // its transforms subtract neighbours before they multiply
 
 constexpr Rung kForwardRungs[] = {
@@ -206,8 +227,9 @@ constexpr Rung kForwardRungs[] = {
     {"stem", kStemIdea, kStem, conv2d_stem},
     {"winograd", kWinogradIdea, kWinograd, conv2d_winograd, conv2d_winograd_workspace, kWinogradFactor},
     {"implicit-mma", kMmaIdea, kMma, conv2d_implicit_mma},
-    {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_implicit_wgmma), conv2d_implicit_wgmma},
-    {"implicit-persistent", kPersistentIdea, for_hopper(takes_implicit_persistent), conv2d_implicit_persistent},
+    {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_implicit_wgmma, kHopperTakes), conv2d_implicit_wgmma},
+    {"implicit-persistent", kPersistentIdea, for_hopper(takes_implicit_persistent, kPersistentTakes),
+     conv2d_implicit_persistent},
     {"pointwise-gemm", kPointwiseIdea, kForwardPointwise, conv2d_pointwise_gemm},
     {"depthwise-rolling", kDepthwiseRollingIdea, for_depthwise_rolling(conv2d_depthwise_rolling_takes),
      conv2d_depthwise_rolling},
@@ -222,8 +244,9 @@ constexpr Rung kDataRungs[] = {
     {"winograd", kWinogradIdea, kWinograd, conv2d_backward_data_winograd, conv2d_backward_data_winograd_workspace,
      kWinogradFactor},
     {"implicit-mma", kMmaIdea, kMma, conv2d_backward_data_implicit_mma},
-    {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_backward_data_implicit_wgmma), conv2d_backward_data_implicit_wgmma},
-    {"implicit-persistent", kPersistentIdea, for_hopper(takes_backward_data_implicit_persistent),
+    {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_backward_data_implicit_wgmma, kHopperTakes),
+     conv2d_backward_data_implicit_wgmma},
+    {"implicit-persistent", kPersistentIdea, for_hopper(takes_backward_data_implicit_persistent, kPersistentDataTakes),
      conv2d_backward_data_implicit_persistent},
     {"pointwise-gemm", kPointwiseIdea, kGradientPointwise, conv2d_backward_data_pointwise_gemm},
     {"depthwise-rolling", kDepthwiseRollingIdea, for_depthwise_rolling(conv2d_backward_data_depthwise_rolling_takes),
@@ -244,7 +267,7 @@ constexpr Rung kFilterRungs[] = {
      conv2d_backward_filter_depthwise, conv2d_backward_filter_depthwise_workspace},
     {"implicit-mma", kMmaIdea, kMma, conv2d_backward_filter_implicit_mma,
      conv2d_backward_filter_implicit_mma_workspace},
-    {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_backward_filter_implicit_wgmma),
+    {"implicit-wgmma", kWgmmaIdea, for_hopper(takes_backward_filter_implicit_wgmma, kPersistentTakes),
      conv2d_backward_filter_implicit_wgmma, conv2d_backward_filter_implicit_wgmma_workspace},
     {"pointwise-gemm", kPointwiseIdea, kGradientPointwise, conv2d_backward_filter_pointwise_gemm,
      conv2d_backward_filter_pointwise_gemm_workspace},
@@ -307,7 +330,7 @@ int choose_forward(const Problem& problem, int capability) {
   const ConvShape z = conv_shape(problem);
   if (z.groups > 1 && conv2d_depthwise_takes(problem))
     return rung_named(kForwardRungs, depthwise_rung(problem, capability, conv2d_depthwise_rolling_takes));
-  std::string_view rung = tensor_core_rung(problem, capability, for_hopper(takes_implicit_wgmma), z.C);
+  std::string_view rung = tensor_core_rung(problem, capability, for_hopper(takes_implicit_wgmma, kHopperTakes), z.C);
   if (rung == "implicit-wgmma" && takes_implicit_persistent(problem)) rung = "implicit-persistent";
   if (rung.empty()) rung = multiplier_rung(problem, capability, kForwardProduct, z.pixels_out(), z.filters());
   // Where a row of y fills most of its 64 pixels, and taps are wider than a pixel.
@@ -324,7 +347,8 @@ int choose_data(const Problem& problem, int capability) {
   const ConvShape z = conv_shape(problem);
   if (z.groups > 1 && conv2d_backward_data_depthwise_takes(problem))
     return rung_named(kDataRungs, depthwise_rung(problem, capability, conv2d_backward_data_depthwise_rolling_takes));
-  std::string_view rung = tensor_core_rung(problem, capability, for_hopper(takes_backward_data_implicit_wgmma), z.K);
+  std::string_view rung =
+      tensor_core_rung(problem, capability, for_hopper(takes_backward_data_implicit_wgmma, kHopperTakes), z.K);
   if (rung == "implicit-wgmma" && takes_backward_data_implicit_persistent(problem)) rung = "implicit-persistent";
   if (rung.empty()) rung = multiplier_rung(problem, capability, kGradientProduct, z.pixels_in(), z.channels());
   return rung_named(kDataRungs, rung);
@@ -336,7 +360,7 @@ int choose_filter(const Problem& problem, int capability) {
     return rung_named(kFilterRungs,
                       depthwise_rung(problem, capability, conv2d_backward_filter_depthwise_rolling_takes));
   const std::string_view rung =
-      tensor_core_rung(problem, capability, for_hopper(takes_backward_filter_implicit_wgmma), z.C);
+      tensor_core_rung(problem, capability, for_hopper(takes_backward_filter_implicit_wgmma, kPersistentTakes), z.C);
   // Of a filter's gradient the tiles are few and the sums long: gemm's split-K, which is made for cp.async and
   // mma.sync. Before sm_80 there is none, and Hopper's own rung here has slices too.
   const bool splits = capability == 0 || (capability >= 80 && rung != "implicit-wgmma");

@@ -133,13 +133,25 @@ void check_statistics(const Problem& problem) {
         "relu must be 0");
 }
 
-constexpr Needs kImplicit = {.dtypes = bit(DType::f32), .takes = conv2d_implicit_gemm_takes};
-constexpr Needs kMma = {.min_capability = 80, .dtypes = kFloats, .takes = takes_implicit_mma, .alignment = 16};
-constexpr Needs kHopper = {
-    .exact_capability = 90, .dtypes = bit(DType::bf16), .takes = takes_implicit_wgmma, .alignment = 16};
+constexpr Needs kImplicit = {.dtypes = bit(DType::f32),
+                             .takes = conv2d_implicit_gemm_takes,
+                             .takes_what = "65,535 groups and 2^30 pixels at most"};
+constexpr Needs kMma = {.min_capability = 80,
+                        .dtypes = kFloats,
+                        .takes = takes_implicit_mma,
+                        .takes_what = "float32 where a call allows TF32; 65,535 groups and 2^30 pixels at most",
+                        .alignment = 16};
+constexpr Needs kHopper = {.exact_capability = 90,
+                           .dtypes = bit(DType::bf16),
+                           .takes = takes_implicit_wgmma,
+                           .takes_what = "one group, channels in eights, 2^30 pixels at most",
+                           .alignment = 16};
 
-constexpr Needs kPersistent = {
-    .exact_capability = 90, .dtypes = bit(DType::bf16), .takes = takes_implicit_persistent, .alignment = 16};
+constexpr Needs kPersistent = {.exact_capability = 90,
+                               .dtypes = bit(DType::bf16),
+                               .takes = takes_implicit_persistent,
+                               .takes_what = "one group, channels and filters in eights, 2^30 pixels at most",
+                               .alignment = 16};
 
 constexpr Rung kRungs[] = {
     {"gathered-after", "y is convolved, then read again for its mean and variance.", kConvNeeds, launch_gathered_after,

@@ -178,7 +178,10 @@ constexpr Needs kCpAsync = {.min_capability = 80, .dtypes = bit(DType::f32)};
 bool for_tensor_cores(const Problem& problem) {
   return problem.dtype == DType::bf16 || problem.extents[Gemm::tf32] != 0;
 }
-constexpr Needs kMma = {.min_capability = 80, .dtypes = kFloats, .takes = for_tensor_cores};
+constexpr Needs kMma = {.min_capability = 80,
+                        .dtypes = kFloats,
+                        .takes = for_tensor_cores,
+                        .takes_what = "float32 where a call allows TF32"};
 
 /// Hopper's copy engine reads bfloat16 from rows that begin at multiples of 16 bytes.
 bool for_copy_engine(const Problem& problem) {
@@ -187,6 +190,7 @@ bool for_copy_engine(const Problem& problem) {
 constexpr Needs kHopper = {.exact_capability = 90,
                            .dtypes = 1u << static_cast<unsigned>(DType::bf16),
                            .takes = for_copy_engine,
+                           .takes_what = "lda and ldb multiples of 8",
                            .alignment = 16};
 
 /// The same for results, in bfloat16 alone: stmatrix writes 16 bits an element, and pieces of float would want twice
@@ -197,6 +201,7 @@ bool for_copy_engine_both_ways(const Problem& problem) {
 constexpr Needs kHopperStore = {.exact_capability = 90,
                                 .dtypes = 1u << static_cast<unsigned>(DType::bf16),
                                 .takes = for_copy_engine_both_ways,
+                                .takes_what = "lda, ldb and ldy multiples of 8, results in bfloat16",
                                 .alignment = 16};
 constexpr Needs kSplitK = {.min_capability = 80, .dtypes = kFloats};
 

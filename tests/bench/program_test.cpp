@@ -54,6 +54,8 @@ TEST_CASE("weft_bench --rungs: each rung with what it needs and its idea") {
   const auto one = weft_bench({"--rungs", "--op", "^relu$"});
   CHECK(lines(one.out) == 5);
   CHECK(has(one.out, "relu/float4  (any GPU; f32, bf16)"));
+  CHECK(has(weft_bench({"--rungs", "--op", "^gemm$"}).out,
+            "gemm/wgmma-tma  (sm_90a alone; bf16; lda and ldb multiples of 8; addresses of whole 16 bytes)"));
 }
 
 TEST_CASE("weft_bench --rungs --resources: what each rung's launches ask for, the dynamic shared memory included") {

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <string>
+
 #include "tests/kernels/synthetic_op.h"
 
 namespace weft::test {
@@ -35,6 +37,17 @@ TEST_CASE("rung choice: an op's own choice is taken only where the device can ru
   CHECK(pick_rung(op, problem, 120) == mma);
   op.choose = [](const Problem&, int) -> int { return plain; };
   CHECK(pick_rung(op, problem, 90) == plain);
+}
+
+TEST_CASE("rung choice: a rung that does not take every shape says which it takes") {
+  int particular = 0;
+  for (const Op* op : simt::target().catalogue())
+    for (const Rung& rung : op->rungs) {
+      CAPTURE(std::string(op->name) + "/" + rung.name);
+      CHECK((rung.needs.takes == nullptr) == (rung.needs.takes_what == nullptr));
+      if (rung.needs.takes_what != nullptr) particular += std::string(rung.needs.takes_what).empty() ? 0 : 1;
+    }
+  CHECK(particular > 0);
 }
 
 }  // namespace
