@@ -28,13 +28,15 @@ std::string caption(const Report& report, const std::string& what) {
 BarChart bars_of(const Report& report, const std::string& op, const std::string& dtype) {
   BarChart chart;
   std::vector<std::string> shapes;
-  bool by_flops = false;
+  double flops = 0, bytes = 0;
   for (const Row& row : report.rows) {
     if (row.op != op || row.dtype != dtype || !usable(row)) continue;
-    by_flops = row.flops > 20 * row.bytes;
+    flops += row.flops;
+    bytes += row.bytes;
     if (std::ranges::find(shapes, row.shape) == shapes.end() && shapes.size() < kMostShapes)
       shapes.push_back(row.shape);
   }
+  const bool by_flops = flops > 20 * bytes;
   chart.title = caption(report, fmt::format("{} {}", op, dtype));
   chart.x_label = "call";
   chart.y_label = by_flops ? "TFLOP/s" : "GB/s";

@@ -74,6 +74,15 @@ std::string call_of(const Row& row) {
   return fmt::format("{} {} {} {}", row.set, row.op, row.dtype, row.shape);
 }
 
+/// A rung's error over the peer's on the same call; NaN where no sound peer has one. A rung that a launcher picks
+/// should stay within 2.
+double error_over_peers(const Report& report, const Row& rung) {
+  for (const Row& row : report.rows)
+    if (row.is_peer && row.fault.empty() && call_of(row) == call_of(rung) && row.arithmetic == rung.arithmetic)
+      return std::max(rung.error_before, rung.error_after) / std::max(row.error_before, row.error_after);
+  return kUnknown;
+}
+
 /// Which peers' choices among their algorithms ended before all were tried; empty where none did.
 std::string cut_short_text(const Report& report) {
   int peers = 0, cut = 0;
@@ -249,7 +258,7 @@ std::string to_markdown(const Report& report) {
 
 std::string summary_markdown(const Report& report) {
   struct Sum {
-    double log_ratio = 0, worst = INFINITY, log_share = 0;
+    double log_ratio = 0, worst = INFINITY, log_share = 0, worst_error = kUnknown;
     int calls = 0, ratios = 0, shares = 0;
     std::string rungs;
   };
@@ -266,19 +275,22 @@ std::string summary_markdown(const Report& report) {
       sum.worst = std::min(sum.worst, row->peer_ratio);
       sum.ratios += 1;
     }
+    sum.worst_error = std::fmax(sum.worst_error, error_over_peers(report, *row));
     if (std::isfinite(row->ceiling_share) && row->ceiling_share > 0) {
       sum.log_share += std::log(row->ceiling_share);
       sum.shares += 1;
     }
   }
   std::string text =
-      "| set | op | type | calls | x peer, geometric mean | worst | of ceiling | best rungs |\n| --- | --- | --- | "
-      "---: | ---: | ---: | ---: | --- |\n";
+      "| set | op | type | calls | x peer, geometric mean | worst | of ceiling | largest error, x peer's | best rungs "
+      "|\n"
+      "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |\n";
   for (const auto& [key, sum] : groups)
-    text += fmt::format("| {} | {} | {} | {} | {} | {} |\n", key, sum.calls,
+    text += fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", key, sum.calls,
                         sum.ratios > 0 ? ratio_text(std::exp(sum.log_ratio / sum.ratios)) : "",
                         sum.ratios > 0 ? ratio_text(sum.worst) : "",
-                        sum.shares > 0 ? percent_text(std::exp(sum.log_share / sum.shares)) : "", sum.rungs);
+                        sum.shares > 0 ? percent_text(std::exp(sum.log_share / sum.shares)) : "",
+                        ratio_text(sum.worst_error), sum.rungs);
   return text;
 }
 

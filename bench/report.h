@@ -35,7 +35,7 @@ std::string passed_over_text(const std::string& set, int passed_over, int of, do
 /// The whole report: what it ran on, a table for each op, and what went wrong.
 std::string to_markdown(const Report& report);
 /// One line a set, op and type for a short look: the geometric mean of the ratio of the best rung to the peer, the
-/// worst of the ratios, the share of the ceiling.
+/// worst of the ratios, the share of the ceiling, and the largest of the best rungs' errors as a multiple of the peer's.
 std::string summary_markdown(const Report& report);
 
 /// Draws bars by rung (one chart an op) and a roofline a type, as FOLDER/PREFIX-*.svg. Returns the files. Throws Error

@@ -91,7 +91,15 @@ TEST_CASE("report: the summary takes the best sound rung of each call") {
   REQUIRE(best_rungs(report).size() == 2);
   CHECK(best_rungs(report)[0]->who == "wgmma");
   // Ratios 2 and 0.5: geometric mean 1, worst 0.5. Shares 0.5 and 1: geometric mean 0.71.
-  CHECK(summary_markdown(report).find("| gemm | gemm | bf16 | 2 | 1.00 | 0.50 | 71% | wgmma |") != std::string::npos);
+  // The peer has measured the first call alone; there wgmma's error is half as much again, the broken rung's not
+  // counted.
+  report.rows[0].error_before = report.rows[0].error_after = 2e-3;
+  report.rows[2].error_before = 1e-3;
+  report.rows[2].error_after = 3e-3;
+  CHECK(summary_markdown(report).find("| gemm | gemm | bf16 | 2 | 1.00 | 0.50 | 71% | 1.50 | wgmma |") !=
+        std::string::npos);
+  report.rows[0].fault = "wrong";
+  CHECK(summary_markdown(report).find(" | 71% |  | wgmma |") != std::string::npos);
 }
 
 TEST_CASE("report: two runs make one, in which the newer rows stand and what was left out before is there now") {
