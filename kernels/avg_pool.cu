@@ -82,10 +82,6 @@ constexpr Rung kBackwardRungs[] = {
     pool_rung<AverageBackward>(3, nullptr, nullptr),
 };
 
-double bytes(const Problem& p) {
-  return width(p) * (pool_inputs(p) + pool_outputs(p));
-}
-
 }  // namespace
 
 const Op avg_pool = {
@@ -106,7 +102,7 @@ const Op avg_pool = {
     .check = [](const Problem& p) { check_pool("avg_pool", p); },
     .reference = reference::avg_pool,
     .flops = [](const Problem& p) { return pool_outputs(p) * pool_window(p); },
-    .bytes = bytes,
+    .bytes = [](const Problem& p) { return width(p) * (pool_inputs_met(p) + pool_outputs(p)); },
     .bound = {.c = 2, .terms = [](const Problem& p) { return p.extents[Pool::R] * p.extents[Pool::S]; }},
     .problems = kPoolProblems,
     .rungs = kRungs,
@@ -131,7 +127,7 @@ const Op avg_pool_backward = {
     .check = [](const Problem& p) { check_pool("avg_pool_backward", p); },
     .reference = reference::avg_pool_backward,
     .flops = [](const Problem& p) { return pool_outputs(p) * pool_window(p); },
-    .bytes = bytes,
+    .bytes = [](const Problem& p) { return width(p) * (pool_inputs(p) + pool_outputs(p)); },
     .bound = {.c = 2, .terms = pool_overlap},
     .problems = kPoolProblems,
     .rungs = kBackwardRungs,

@@ -148,7 +148,7 @@ double bytes(const Problem& p) {
 const Op dropout = {
     .name = "dropout",
     .formula = "y[i] = x[i] / (1 - p) where Philox's word i is at least p 2^32, else 0; x, y (n)",
-    .peer = "cudnn:dropout_forward",
+    .peer = nullptr,  // cuDNN's draws random numbers of its own, and keeps their state
     .extent_names = kExtents,
     .scalar_names = kScalars,
     .signature =
@@ -168,7 +168,7 @@ const Op dropout = {
 const Op dropout_backward = {
     .name = "dropout_backward",
     .formula = "dx[i] = dy[i] / (1 - p) where Philox's word i is at least p 2^32, else 0; dy, dx (n)",
-    .peer = "cudnn:dropout_backward",
+    .peer = nullptr,  // cuDNN's wants the mask that its own forward pass kept
     .extent_names = kExtents,
     .scalar_names = kScalars,
     .signature =

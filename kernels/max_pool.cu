@@ -94,7 +94,7 @@ const Op max_pool = {
     .check = [](const Problem& p) { check_pool("max_pool", p); },
     .reference = reference::max_pool,
     .flops = [](const Problem& p) { return pool_outputs(p) * pool_window(p); },
-    .bytes = [](const Problem& p) { return width(p) * (pool_inputs(p) + pool_outputs(p)) + 4 * pool_outputs(p); },
+    .bytes = [](const Problem& p) { return width(p) * (pool_inputs_met(p) + pool_outputs(p)) + 4 * pool_outputs(p); },
     .bound = {.c = 1},
     .problems = kPoolProblems,
     .rungs = kRungs,

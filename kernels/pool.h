@@ -117,6 +117,20 @@ inline double pool_inputs(const Problem& p) {
   const int64_t* e = p.extents;
   return static_cast<double>(e[Pool::N] * e[Pool::H] * e[Pool::W] * e[Pool::C]);
 }
+/// Of those the elements that some window holds: what a forward pass has to read.
+inline double pool_inputs_met(const Problem& p) {
+  const PoolShape z = pool_shape(p);
+  int64_t rows = 0, columns = 0;
+  for (int h = 0; h < z.H; ++h) {
+    const Range windows = windows_of_pixel(h, z.P, z.R, z.stride_h, z.pad_h);
+    rows += windows.first < windows.last;
+  }
+  for (int w = 0; w < z.W; ++w) {
+    const Range windows = windows_of_pixel(w, z.Q, z.S, z.stride_w, z.pad_w);
+    columns += windows.first < windows.last;
+  }
+  return static_cast<double>(z.N * rows * columns * z.C);
+}
 inline double pool_outputs(const Problem& p) {
   using extents::Pool;
   const int64_t* e = p.extents;

@@ -4,8 +4,8 @@
 // C' = C / groups channels and K' = K / groups filters make a group; filter k belongs to group g = k / K'. With an
 // epilogue y = relu?(scale[k] y + bias[k] + residual); of backward data dx += other_dx, the part of x's gradient that
 // comes by another branch. Each of the three passes (forward, data, filter) has
-// 2 N P Q K R S C' flops; the fewest bytes are one read of its two inputs and one write of its output. With C' and K'
-// of 64 or more a pass is bound by arithmetic.
+// 2 N P Q K R S C' flops; the fewest bytes are one read of its two inputs (of x those pixels that a tap meets) and one
+// write of its output. With C' and K' of 64 or more a pass is bound by arithmetic.
 //
 //   1_direct.cu        the three passes as nested loops, a thread an element of the result
 //   2_im2col.cu        im2col and col2im: the picture as a matrix of patches, and back; ops of their own
@@ -22,11 +22,15 @@
 //   13_pointwise_gemm.cu   1x1: the product of what is there already, by all of gemm's ladder
 //   14_depthwise_rolling.cu  groups of one channel, each element of the picture read once
 //   epilogue.h         what happens to a finished sum of the forward pass, and of backward data
+//   filter_slices.h    the sums of backward filter's slices, as 6, 7, 10, 11 and 14 add them
 //   im2col_parts.h     what 3 and 4 share: a convolution's parts are convolutions
 //   implicit_gemm.h    the loop of 5, 6 and 9, and what each pass fetches and stores
 //   patches.h, im2col_map.h  what 5, 6, 10 and 11 share: where patches lie, and as the copy engine brings them
+//   patch_ring.h       what 11 and 12 share: the ring of stages that the copy engine fills with patches
 //   shape.cu           a call's extents as kernels see them, and its checks
 //   statistics.h, statistics.cu  conv2d_statistics: the mean and variance of y with y
+//   entry.h            the entries' extents and the shapes worth testing
+//   rungs.h            what each rung needs of a call, and what it is for
 //   conv2d.cu          the catalogue's entries, and the choice
 //
 // This header is what they share.

@@ -1,5 +1,5 @@
 // conv2d, conv2d_backward_data, conv2d_backward_filter: the catalogue's entries and the choice of a rung. The formula,
-// its costs and the list of rungs stand in conv.h, a call's checks in shape.cu.
+// its costs and the list of rungs stand in conv.h, what each rung needs in rungs.h, a call's checks in shape.cu.
 
 #include <algorithm>
 #include <array>
@@ -8,6 +8,7 @@
 #include "kernels/catalogue_ops.h"
 #include "kernels/conv/4_im2col_tiles.h"
 #include "kernels/conv/entry.h"
+#include "kernels/conv/rungs.h"
 #include "kernels/launch_math.h"
 #include "kernels/ops.h"
 #include "kernels/reference/reference.h"
@@ -70,10 +71,31 @@ double conv_flops(const Problem& problem) {
   return 2.0 * static_cast<double>(z.pixels_out()) * z.K * z.patch();
 }
 
-double conv_bytes(const Problem& problem) {
+/// The rows of x times its columns that some tap meets: a stride may skip the others, which nobody then has to read.
+int64_t pixels_met(const ConvShape& z) {
+  int64_t rows = 0, columns = 0;
+  for (int h = 0; h < z.H; ++h) {
+    bool met = false;
+    for (int r = 0; r < z.R; ++r) met |= z.row_out(h, r) >= 0;
+    rows += met;
+  }
+  for (int w = 0; w < z.W; ++w) {
+    bool met = false;
+    for (int s = 0; s < z.S; ++s) met |= z.column_out(w, s) >= 0;
+    columns += met;
+  }
+  return rows * columns;
+}
+
+/// Of a pass that moves so many pixels of each picture of x (or dx).
+double conv_bytes(const Problem& problem, int64_t pixels) {
   const ConvShape z = conv_shape(problem);
-  const int64_t elements = z.pixels_in() * z.C + int64_t{z.K} * z.patch() + z.pixels_out() * z.K;
+  const int64_t elements = z.N * pixels * z.C + int64_t{z.K} * z.patch() + z.pixels_out() * z.K;
   return conv_element_bytes(problem) * static_cast<double>(elements);
+}
+
+double filter_bytes(const Problem& problem) {
+  return conv_bytes(problem, pixels_met(conv_shape(problem)));
 }
 
 double forward_bytes(const Problem& problem) {
@@ -83,13 +105,14 @@ double forward_bytes(const Problem& problem) {
   const double vectors =
       4.0 * static_cast<double>(e[Conv2d::has_scale]) +
       (e[Conv2d::has_scale] ? 4 : conv_element_bytes(problem)) * static_cast<double>(e[Conv2d::has_bias]);
-  return conv_bytes(problem) + conv_element_bytes(problem) * residual + vectors * z.K;
+  return filter_bytes(problem) + conv_element_bytes(problem) * residual + vectors * z.K;
 }
 
 double data_bytes(const Problem& problem) {
   const ConvShape z = conv_shape(problem);
   const int64_t other = problem.extents[Conv2d::has_residual] * z.pixels_in() * z.C;
-  return conv_bytes(problem) + conv_element_bytes(problem) * static_cast<double>(other);
+  const double alone = conv_bytes(problem, int64_t{z.H} * z.W);  // where no tap was, dx is written as 0
+  return alone + conv_element_bytes(problem) * static_cast<double>(other);
 }
 
 /// The products of a sum, and what is added to it.
@@ -102,6 +125,7 @@ int64_t data_terms(const Problem& problem) {
 constexpr Problem kWideSums[] = {
     {{1, 6, 5, 136, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "a sum, two tiles of channels"},
     {{1, 6, 5, 136, 24, 1, 1, 1, 1, 0, 0, 1, 1, 1}, {}, DType::f32, "a sum, 1x1, two tiles of channels"},
+    {{1, 3, 4, 136, 12, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, a sum, two tiles"},
     {{1, 6, 5, 40, 40, 3, 3, 1, 1, 1, 1, 1, 1, 40}, {}, DType::f32, "a sum, depthwise, two blocks of channels"},
 };
 constexpr std::size_t kAlone = kGradientProblems.size(), kEvery = 4, kWide = std::size(kWideSums);
@@ -126,96 +150,6 @@ double conv_unit_roundoff(const Problem& problem) {
   if (problem.dtype == DType::bf16) return 0x1p-8;
   return problem.extents[Conv2d::tf32] ? 0x1p-11 : 0x1p-24;
 }
-
-constexpr Needs kForwardProduct = {
-    .dtypes = kConvNeeds.dtypes, .takes = conv2d_im2col_gemm_takes, .takes_what = "one group, no scale, no ceiling"};
-constexpr Needs kGradientProduct = {
-    .dtypes = kConvNeeds.dtypes, .takes = conv_has_no_groups, .takes_what = "one group"};
-
-constexpr const char* kDirectIdea = "A thread an element of the result, its sum as the formula says.";
-constexpr const char* kGemmIdea =
-    "The loops fetched each number anew for each use; as a matrix of patches the picture goes through a matrix "
-    "product's tiles, which reuse it.";
-
-constexpr const char* kTilesIdea =
-    "The columns of hundreds of pictures went to memory and back; a tile of them that L2 holds is multiplied while it "
-    "is there, and the next written over it.";
-
-constexpr const char* kImplicitIdea =
-    "Each number of the columns was still written and read, nine times the picture; here patches are gathered straight "
-    "into the tiles of the product.";
-constexpr const char* kImplicitWideIdea =
-    "Tiles of 64 x 64 read each operand every 64 results; tiles of 128 x 128 half as often, where there are enough.";
-constexpr Needs kImplicit = {.dtypes = 1u << static_cast<unsigned>(DType::f32),
-                             .takes = conv2d_implicit_gemm_takes,
-                             .takes_what = "65,535 groups and 2^30 pixels at most"};
-
-constexpr Needs kMma = {.min_capability = 80,
-                        .dtypes = kFloats,
-                        .takes = takes_implicit_mma,
-                        .takes_what = "float32 where a call allows TF32; 65,535 groups and 2^30 pixels at most",
-                        .alignment = 16};
-
-constexpr const char* kHopperTakes = "one group, channels in eights, 2^30 pixels at most";
-constexpr const char* kPersistentTakes = "one group, channels and filters in eights, 2^30 pixels at most";
-constexpr const char* kPersistentDataTakes = "stride 1, one group, channels and filters in eights, 2^30 pixels at most";
-/// Hopper's copy engine and tensor cores.
-constexpr Needs for_hopper(bool (*takes)(const Problem&), const char* what) {
-  return {.exact_capability = 90, .dtypes = bit(DType::bf16), .takes = takes, .takes_what = what, .alignment = 16};
-}
-
-constexpr const char* kMmaIdea =
-    "The matrix of patches went through memory, R S times the picture; here a block fetches its tiles from where they "
-    "lie in the picture, cp.async on the way while mma.sync multiplies.";
-constexpr const char* kWgmmaIdea =
-    "Threads spent their instructions on the patches' addresses; TMA's im2col mode brings a tile of them for one "
-    "thread's word, and wgmma reads it from shared memory.";
-
-constexpr const char* kPersistentIdea =
-    "A block fetched, multiplied and wrote in turns; one that stays fetches the next tile's patches meanwhile, and the "
-    "copy engine carries results off.";
-
-constexpr const char* kPointwiseIdea =
-    "A 1x1 filter's patches are the picture's pixels, which were copied, or looked up one by one; as a product of what "
-    "lies there it has all of gemm's rungs.";
-constexpr Needs kForwardPointwise = {.dtypes = kFloats,
-                                     .takes = conv2d_pointwise_gemm_takes,
-                                     .takes_what = "1x1 of stride 1, no padding, one group, no scale, no ceiling"};
-constexpr Needs kGradientPointwise = {
-    .dtypes = kFloats, .takes = conv_is_pointwise, .takes_what = "1x1 of stride 1, no padding, one group"};
-
-constexpr const char* kDepthwiseIdea =
-    "Groups of one channel are no product, and neighbouring threads read filters a sector apart; 32 channels' filters "
-    "in "
-    "shared memory, tap by tap, make every read of a warp 32 neighbours.";
-constexpr Needs for_depthwise(bool (*takes)(const Problem&)) {
-  return {.dtypes = kFloats, .takes = takes, .takes_what = "one channel a group"};
-}
-
-constexpr const char* kDepthwiseRollingIdea =
-    "Each element was read once a tap, 2 or 4 bytes a thread; a block that walks down a picture keeps the rows under "
-    "the filter in shared memory, and reads each once, 16 bytes a thread.";
-constexpr Needs for_depthwise_rolling(bool (*takes)(const Problem&)) {
-  return {.min_capability = 80,
-          .dtypes = kFloats,
-          .takes = takes,
-          .takes_what = "one channel and one filter a group, rows within shared memory",
-          .alignment = 16};
-}
-
-constexpr const char* kStemIdea =
-    "With 3 channels every float was fetched and questioned by itself, 12 times; a row's taps and channels are one "
-    "run, "
-    "read once for 64 pixels.";
-constexpr Needs kStem = {.dtypes = kFloats,
-                         .takes = conv2d_stem_takes,
-                         .takes_what = "4 channels at most, one group, a picture's rows within shared memory"};
-
-constexpr const char* kWinogradIdea =
-    "36 multiplications a channel for 2 x 2 results of a 3x3 filter; transformed, 16 do, as 16 matrix products.";
-constexpr Needs kWinograd = {
-    .dtypes = bit(DType::f32), .takes = conv2d_winograd_takes, .takes_what = "3x3 of stride and dilation 1, one group"};
-constexpr double kWinogradFactor = 8;  // its transforms subtract neighbours before they multiply
 
 constexpr Rung kForwardRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_direct},
@@ -427,7 +361,7 @@ const Op conv2d_backward_filter = {
     .check = check_conv2d,
     .reference = reference::conv2d_backward_filter,
     .flops = conv_flops,
-    .bytes = conv_bytes,
+    .bytes = filter_bytes,
     .bound = {.c = 4, .terms = [](const Problem& p) { return conv_shape(p).pixels_out(); }, .unit = conv_unit_roundoff},
     .problems = kGradientProblems,
     .rungs = kFilterRungs,

@@ -78,9 +78,18 @@ inline constexpr Problem kConvProblems[] = {
     {{1, 3, 4, 5, 17, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "1x1, 5 channels, 17 filters"},
     {{1, 3, 4, 17, 3, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "1x1, 17 channels, 3 filters"},
     {{1, 3, 4, 63, 5, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0}, {}, DType::f32, "1x1, 63 channels, 5 filters"},
+    {{1, 9, 10, 16, 24, 3, 2, 1, 1, 2, 1, 2, 3, 1, 0}, {}, DType::f32, "stride 1, oblong and dilated, in eights"},
+    // For the tensor cores' TF32. Rungs without it take these too, within TF32's bound: so each has its like above.
+    {{2, 1, 1, 17, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, one pixel under 3x3"},
+    {{1, 2, 2, 3, 63, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, larger than the picture"},
+    {{1, 8, 8, 63, 17, 2, 2, 3, 3, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, stride larger than filter"},
+    {{1, 9, 10, 12, 20, 3, 2, 1, 1, 2, 1, 2, 3, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, oblong and dilated"},
+    {{1, 4, 5, 136, 136, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, two tiles each way"},
+    {{2, 24, 24, 8, 72, 1, 1, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, pixels for two slices"},
     {{2, 7, 6, 6, 9, 3, 3, 1, 1, 1, 1, 1, 1, 3, 0}, {}, DType::f32, "three groups of 2 channels and 3 filters"},
     {{1, 9, 8, 32, 16, 3, 2, 2, 1, 1, 1, 1, 2, 2, 0}, {}, DType::f32, "two groups, oblong in everything"},
     {{2, 5, 5, 8, 12, 1, 1, 1, 1, 0, 0, 1, 1, 4, 0}, {}, DType::f32, "1x1 in groups"},
+    {{1, 7, 6, 12, 10, 3, 2, 2, 1, 1, 1, 1, 2, 2, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, two groups"},
     {{2, 9, 10, 33, 33, 3, 3, 1, 1, 1, 1, 1, 1, 33, 0}, {}, DType::f32, "depthwise"},
     {{2, 11, 9, 40, 40, 3, 3, 2, 2, 1, 1, 1, 1, 40, 0}, {}, DType::f32, "depthwise stride 2, as mobilenet_v2's"},
     {{1, 7, 8, 5, 15, 5, 3, 1, 2, 2, 1, 1, 1, 5, 0}, {}, DType::f32, "depthwise, three filters a channel"},
@@ -88,6 +97,7 @@ inline constexpr Problem kConvProblems[] = {
     {{1, 2, 2, 63, 63, 3, 3, 1, 1, 1, 1, 1, 1, 63, 0}, {}, DType::f32, "depthwise, larger than the picture"},
     {{1, 5, 7, 3, 3, 2, 2, 3, 3, 0, 0, 1, 1, 3, 0}, {}, DType::f32, "depthwise, a stride larger than the filter"},
     {{1, 4, 5, 5, 5, 3, 3, 1, 1, 1, 1, 1, 1, 5, 0}, {}, DType::f32, "depthwise, 5 channels"},
+    {{1, 19, 29, 72, 72, 3, 2, 1, 2, 2, 1, 2, 3, 72, 0}, {}, DType::f32, "depthwise, dilated, in steps of rows"},
     {{2, 6, 7, 20, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1}, {}, DType::f32, "bias and relu"},
     {{2, 6, 7, 20, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 0}, {}, DType::f32, "scale"},
     {{1, 9, 9, 17, 63, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "a whole residual block's end"},
@@ -101,10 +111,11 @@ inline constexpr Problem kConvProblems[] = {
     // More filters than a tile of each rung has columns.
     {{1, 5, 6, 8, 264, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {1.5}, DType::f32, "all of it, three tiles of filters"},
     {{1, 5, 4, 16, 136, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 1}, {}, DType::f32, "1x1, gemm's epilogue, two tiles"},
+    {{1, 4, 5, 8, 136, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {1.5}, DType::f32, "tf32, all of it, two tiles"},
     {{1, 5, 6, 3, 72, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {1.5}, DType::f32, "few channels, all of it, 72 filters"},
     {{1, 4, 5, 40, 40, 3, 3, 1, 1, 1, 1, 1, 1, 40, 1, 1, 1, 1}, {1.5}, DType::f32, "depthwise, all of it, 40 channels"},
 };
-inline constexpr std::size_t kGroupedProblems = 10, kEpilogueProblems = 14;
+inline constexpr std::size_t kGroupedProblems = 12, kEpilogueProblems = 15;
 inline constexpr std::span<const Problem> kForwardProblems = kConvProblems;
 inline constexpr std::span<const Problem> kGradientProblems =
     kForwardProblems.first(kForwardProblems.size() - kEpilogueProblems);

@@ -11,6 +11,7 @@
 #include "kernels/batch_norm/moments.h"
 #include "kernels/catalogue_ops.h"
 #include "kernels/conv/entry.h"
+#include "kernels/conv/rungs.h"
 #include "kernels/error.h"
 #include "kernels/launch.h"
 #include "kernels/launch_math.h"
@@ -133,26 +134,6 @@ void check_statistics(const Problem& problem) {
         "relu must be 0");
 }
 
-constexpr Needs kImplicit = {.dtypes = bit(DType::f32),
-                             .takes = conv2d_implicit_gemm_takes,
-                             .takes_what = "65,535 groups and 2^30 pixels at most"};
-constexpr Needs kMma = {.min_capability = 80,
-                        .dtypes = kFloats,
-                        .takes = takes_implicit_mma,
-                        .takes_what = "float32 where a call allows TF32; 65,535 groups and 2^30 pixels at most",
-                        .alignment = 16};
-constexpr Needs kHopper = {.exact_capability = 90,
-                           .dtypes = bit(DType::bf16),
-                           .takes = takes_implicit_wgmma,
-                           .takes_what = "one group, channels in eights, 2^30 pixels at most",
-                           .alignment = 16};
-
-constexpr Needs kPersistent = {.exact_capability = 90,
-                               .dtypes = bit(DType::bf16),
-                               .takes = takes_implicit_persistent,
-                               .takes_what = "one group, channels and filters in eights, 2^30 pixels at most",
-                               .alignment = 16};
-
 constexpr Rung kRungs[] = {
     {"gathered-after", "y is convolved, then read again for its mean and variance.", kConvNeeds, launch_gathered_after,
      gathered_after_workspace},
@@ -162,10 +143,10 @@ constexpr Rung kRungs[] = {
     {"implicit-gemm-wide", "The same in tiles of 128 x 128.", kImplicit, conv2d_statistics_implicit_gemm_wide,
      moments_bytes},
     {"implicit-mma", "The same of mma.sync's fragments.", kMma, conv2d_statistics_implicit_mma, moments_bytes},
-    {"implicit-wgmma", "The same of wgmma's sums, which four warps share.", kHopper, conv2d_statistics_implicit_wgmma,
-     moments_bytes},
-    {"implicit-persistent", "The same in blocks that stay, which fetch the next tile's patches meanwhile.", kPersistent,
-     conv2d_statistics_implicit_persistent, moments_bytes},
+    {"implicit-wgmma", "The same of wgmma's sums, which four warps share.",
+     for_hopper(takes_implicit_wgmma, kHopperTakes), conv2d_statistics_implicit_wgmma, moments_bytes},
+    {"implicit-persistent", "The same in blocks that stay, which fetch the next tile's patches meanwhile.",
+     for_hopper(takes_implicit_persistent, kPersistentTakes), conv2d_statistics_implicit_persistent, moments_bytes},
 };
 
 /// As conv2d has it, where that rung gathers. Where conv2d goes to gemm, whose epilogue gathers nothing, as it has a
@@ -199,6 +180,13 @@ constexpr Problem kProblems[] = {
     {{3, 1, 1, 16, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "one pixel under 3x3, in eights"},
     {{1, 2, 2, 16, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "3x3 larger than the picture, in eights"},
     {{2, 8, 8, 16, 24, 1, 1, 2, 2, 0, 0, 1, 1, 1}, {}, DType::f32, "a stride larger than the filter"},
+    {{1, 9, 10, 16, 24, 3, 2, 1, 1, 2, 1, 2, 3, 1}, {}, DType::f32, "oblong and dilated, in eights"},
+    {{2, 1, 1, 17, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, one pixel under 3x3"},
+    {{1, 2, 2, 3, 63, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, larger than the picture"},
+    {{1, 8, 8, 63, 17, 2, 2, 3, 3, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, stride larger than filter"},
+    {{1, 9, 10, 5, 3, 3, 2, 1, 1, 2, 1, 2, 3, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, oblong and dilated"},
+    {{1, 4, 5, 8, 136, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, two tiles"},
+    {{1, 7, 6, 12, 10, 3, 2, 2, 1, 1, 1, 1, 2, 2, 0, 0, 0, 0, 1}, {}, DType::f32, "tf32, two groups"},
 };
 
 }  // namespace

@@ -72,6 +72,22 @@ std::vector<Feature> features(const std::string& op) {
                    return p.extents[Conv2d::stride_h] > p.extents[Conv2d::R] &&
                           p.extents[Conv2d::stride_w] > p.extents[Conv2d::S];
                  }});
+  all.push_back({"dilation", [](const std::string&, const Problem& p) {
+                   const auto* e = p.extents;
+                   return e[Conv2d::R] > 1 && e[Conv2d::S] > 1 && e[Conv2d::dilation_h] > 1 &&
+                          e[Conv2d::dilation_w] > 1;
+                 }});
+  all.push_back({"h and w differ", [](const std::string&, const Problem& p) {
+                   const auto* e = p.extents;
+                   return e[Conv2d::H] != e[Conv2d::W] && e[Conv2d::R] != e[Conv2d::S] &&
+                          e[Conv2d::pad_h] != e[Conv2d::pad_w];
+                 }});
+  all.push_back({"groups of several channels", [](const std::string&, const Problem& p) {
+                   return p.extents[Conv2d::groups] > 1 && p.extents[Conv2d::groups] < p.extents[Conv2d::C];
+                 }});
+  all.push_back({"more channels of the result than a tile's", [=](const std::string& rung, const Problem& p) {
+                   return p.extents[columns_extent] > kTileColumns.at(rung);
+                 }});
   all.push_back(
       {"more tiles than simt has multiprocessors, which are two", [=](const std::string& rung, const Problem& p) {
          const auto* e = p.extents;
@@ -126,22 +142,41 @@ std::vector<Problem> calls_of_every_kind(const Op& op) {
                   e[Conv2d::has_residual] = epilogue == 3, e[Conv2d::relu] = epilogue >= 4;
                   problem.scalars[Conv2d::ceiling] = epilogue == 5 ? 1.5 : 0;
                   op.check(problem);
-                  for (const DType type : {DType::f32, DType::bf16}) {
-                    problem.dtype = type;
-                    all.push_back(problem);
-                  }
+                  all.push_back(problem);
                 }
+  for (const std::int64_t channels : {8, 264})
+    for (const std::int64_t groups : {std::int64_t{1}, std::int64_t{2}, channels})
+      all.push_back({{1, 20, 19, channels, channels, 3, 2, 1, 1, 2, 1, 2, 3, groups}});
   return all;
 }
 
-bool any(const Rung& rung, const Feature& feature, std::span<const Problem> problems) {
-  return std::any_of(problems.begin(), problems.end(), [&](Problem problem) {
-    if (!feature.has(rung.name, problem)) return false;
-    for (const DType type : {DType::f32, DType::bf16}) {
-      problem.dtype = type;
-      if (can_run(rung, problem, 0)) return true;
-    }
-    return false;
+/// What a rung reads and how it rounds: a feature is asked for in each that it takes.
+enum class Numbers { f32, tf32, bf16 };
+constexpr Numbers kNumbers[] = {Numbers::f32, Numbers::tf32, Numbers::bf16};
+constexpr const char* name_of_numbers(Numbers numbers) {
+  return numbers == Numbers::f32 ? "float32" : numbers == Numbers::tf32 ? "tf32" : "bfloat16";
+}
+
+bool can_run_in(const Rung& rung, Problem problem, Numbers numbers) {
+  problem.dtype = numbers == Numbers::bf16 ? DType::bf16 : DType::f32;
+  problem.extents[Conv2d::tf32] = numbers == Numbers::tf32;
+  return can_run(rung, problem, 0);
+}
+
+/// Whether the list has the feature in these numbers. A rung that takes float32 as it is does not use TF32.
+bool meets(const Rung& rung, const Feature& feature, Numbers numbers, std::span<const Problem> problems) {
+  return std::any_of(problems.begin(), problems.end(), [&](const Problem& problem) {
+    const bool in_these =
+        numbers == Numbers::bf16 || (problem.extents[Conv2d::tf32] != 0) == (numbers == Numbers::tf32);
+    return in_these && feature.has(rung.name, problem) && can_run_in(rung, problem, numbers);
+  });
+}
+
+/// Whether the rung can run any call with the feature in these numbers.
+bool can_meet(const Rung& rung, const Feature& feature, Numbers numbers, std::span<const Problem> calls) {
+  return std::any_of(calls.begin(), calls.end(), [&](const Problem& call) {
+    if (!feature.has(rung.name, call) || !can_run_in(rung, call, numbers)) return false;
+    return numbers != Numbers::tf32 || !can_run_in(rung, call, Numbers::f32);
   });
 }
 
@@ -153,15 +188,38 @@ TEST_CASE("conv catalogue: every rung meets whatever of the list it can run") {
     for (const Rung& rung : op.rungs) {
       REQUIRE_MESSAGE(kTileColumns.count(rung.name) == 1, std::string(rung.name), " is not in this file's table");
       for (const Feature& feature : features(name)) {
-        if (!any(rung, feature, calls)) continue;
-        ++asked;
-        CHECK_MESSAGE(any(rung, feature, op.problems), std::string(name), "/", std::string(rung.name),
-                      " never meets: ", feature.name);
+        for (const Numbers numbers : kNumbers) {
+          if (!can_meet(rung, feature, numbers, calls)) continue;
+          ++asked;
+          CHECK_MESSAGE(meets(rung, feature, numbers, op.problems), std::string(name), "/", std::string(rung.name),
+                        " never meets in ", std::string(name_of_numbers(numbers)), ": ", feature.name);
+        }
       }
     }
   }
   CAPTURE(asked);
-  CHECK(asked >= 515);
+  CHECK(asked >= 1035);
+}
+
+TEST_CASE("conv catalogue: the fewest bytes leave out what a stride skips, but of a gradient of x nothing") {
+  struct Case {
+    Problem problem;
+    double x, dx, weight, y;  // elements
+  };
+  const Case cases[] = {
+      // 4 x 4 of 8 x 8 pixels.
+      {{{2, 8, 8, 16, 24, 1, 1, 2, 2, 0, 0, 1, 1, 1}}, 2 * 16 * 16, 2 * 64 * 16, 24 * 16, 2 * 16 * 24},
+      // Rows 0, 1, 3, 4, 6 and 7 of 9, columns 0, 1, 3 and 4 of 7.
+      {{{2, 9, 7, 3, 4, 2, 2, 3, 3, 0, 0, 1, 1, 1}}, 2 * 24 * 3, 2 * 63 * 3, 4 * 4 * 3, 2 * 6 * 4},
+      // Rows -1, 1, 3 and 5 of 5, and so are the columns.
+      {{{1, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1, 2, 2, 1}}, 4, 25, 4, 9},
+      {{{1, 6, 5, 8, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1}}, 30 * 8, 30 * 8, 8 * 72, 30 * 8},
+  };
+  for (const Case& test : cases) {
+    CHECK(conv_op("conv2d").bytes(test.problem) == 4 * (test.x + test.weight + test.y));
+    CHECK(conv_op("conv2d_backward_filter").bytes(test.problem) == 4 * (test.x + test.weight + test.y));
+    CHECK(conv_op("conv2d_backward_data").bytes(test.problem) == 4 * (test.dx + test.weight + test.y));
+  }
 }
 
 TEST_CASE("conv catalogue: what a grid or 32 bits cannot number is refused") {

@@ -71,13 +71,15 @@ TEST_CASE("conv patches: backward data's classes meet each pixel and tap where t
       }
 }
 
-/// Backward filter on integers, which are exact, with the pixels cut as told.
-template <class Run>
-void check_slices(const Problem& problem, const simt::Slices& slices, const Run& run) {
+/// Backward filter of T's on integers, which are exact, with the pixels cut as told.
+template <class T, class Run>
+void check_slices(Problem problem, const simt::Slices& slices, const Run& run) {
+  constexpr DType kType = sizeof(T) == sizeof(float) ? DType::f32 : DType::bf16;
+  problem.dtype = kType;
   const Op& op = op_named("conv2d_backward_filter");
   const auto operands = draw_operands(simt::target().catalogue(), op, problem, Draw::integers, true);
   const Truth truth = evaluate(op, problem, operands);
-  const Bytes x = encode(DType::bf16, operands[0]), dy = encode(DType::bf16, operands[1]);
+  const Bytes x = encode(kType, operands[0]), dy = encode(kType, operands[1]);
   const simt::ConvShape z = simt::conv_shape(problem);
   // The copy engine reads from multiples of 16 bytes.
   auto* const memory = static_cast<std::byte*>(simt::target().allocate(0, x.size() + dy.size() + 64));
@@ -86,14 +88,14 @@ void check_slices(const Problem& problem, const simt::Slices& slices, const Run&
   std::copy(x.begin(), x.end(), x_at);
   std::copy(dy.begin(), dy.end(), dy_at);
   std::vector<float> sums(static_cast<std::size_t>(slices.count * z.K * simt::slice_pitch(z.patch())));
-  Bytes dweight(static_cast<std::size_t>(z.K) * static_cast<std::size_t>(z.patch()) * 2, std::byte{0xFF});
-  run(z, slices, reinterpret_cast<const simt::bfloat16*>(x_at), reinterpret_cast<const simt::bfloat16*>(dy_at),
-      reinterpret_cast<simt::bfloat16*>(dweight.data()), sums.data());
+  Bytes dweight(static_cast<std::size_t>(z.K) * static_cast<std::size_t>(z.patch()) * sizeof(T), std::byte{0xFF});
+  run(z, slices, reinterpret_cast<const T*>(x_at), reinterpret_cast<const T*>(dy_at),
+      reinterpret_cast<T*>(dweight.data()), sums.data());
   simt::target().release(0, memory);
-  const Values got = decode(DType::bf16, dweight);
+  const Values got = decode(kType, dweight);
   REQUIRE(got.size() == truth.operands[2].size());
   int wrong = 0;
-  for (std::size_t i = 0; i < got.size(); ++i) wrong += !(got[i] == round_to(DType::bf16, truth.operands[2][i]));
+  for (std::size_t i = 0; i < got.size(); ++i) wrong += !(got[i] == round_to(kType, truth.operands[2][i]));
   CHECK(wrong == 0);
 }
 
@@ -101,10 +103,12 @@ TEST_CASE("conv backward filter: slices deeper than the stages are many, and one
   const Problem problem = layer(2, 14, 24, 72, 3, 1);  // 392 pixels: 7 steps of 64, and 8 more
   for (const simt::Slices& slices : {simt::Slices{1, 392}, simt::Slices{2, 320}, simt::Slices{7, 64}}) {
     CAPTURE(slices.count);
-    check_slices(problem, slices,
-                 [](const auto&... arguments) { simt::conv2d_backward_filter_implicit_wgmma(arguments..., nullptr); });
-    check_slices(problem, slices,
-                 [](const auto&... arguments) { simt::conv2d_backward_filter_implicit_mma(arguments..., nullptr); });
+    check_slices<simt::bfloat16>(problem, slices, [](const auto&... arguments) {
+      simt::conv2d_backward_filter_implicit_wgmma(arguments..., nullptr);
+    });
+    const auto mma = [](const auto&... arguments) { simt::conv2d_backward_filter_implicit_mma(arguments..., nullptr); };
+    check_slices<simt::bfloat16>(problem, slices, mma);
+    check_slices<float>(problem, slices, mma);
   }
 }
 

@@ -127,6 +127,18 @@ TEST_CASE("pools: the choice: walking down a picture where windows overlap and t
   }
 }
 
+TEST_CASE("pools: the fewest bytes leave out what a stride skips, but of a gradient of x nothing") {
+  // Rows and columns 0, 1, 3 and 4 of 7: 16 pixels of 49 under 4 windows, 4 channels of 4 bytes.
+  const Problem problem{{1, 7, 7, 4, 2, 2, 3, 3, 0, 0, 2, 2}};
+  const auto bytes = [&](const char* name) { return op_of(devices().front(), name).bytes(problem); };
+  CHECK(bytes("avg_pool") == 16 * (16 + 4));
+  CHECK(bytes("avg_pool_backward") == 16 * (49 + 4));
+  CHECK(bytes("max_pool") == 16 * (16 + 4 + 4));
+  CHECK(bytes("max_pool_backward") == 16 * (49 + 4 + 4));
+  CHECK(bytes("max_pool_unindexed") == 16 * (16 + 4));
+  CHECK(bytes("max_pool_unindexed_backward") == 16 * (16 + 49 + 4));
+}
+
 TEST_CASE("pools: a shape that makes no sense is refused with its numbers") {
   const Op& op = op_of(devices().front(), "max_pool");
   const auto refused = [&](const Problem& problem, const char* part) {

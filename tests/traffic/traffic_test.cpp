@@ -112,7 +112,9 @@ constexpr TrafficCase kCases[] = {
 
 /// A call that the ladder's last rung does not take, for it keeps on the chip what here has no place there. Whatever
 /// waits for a sum over a row (or a channel) is then read again once the sum is known: what the last rung that runs
-/// must move is the minimum, and these tensors of (rows, C) once more.
+/// must move is the minimum, and these tensors of (rows, C) once more. Of softmax's gradients and the losses "no place"
+/// means registers: rows of 20011 would fit in shared memory, as softmax's forward pass keeps them there, but their
+/// ladders have no such rung.
 struct LargeCase {
   const char* op;
   Problem problem;
