@@ -22,7 +22,7 @@ namespace weft::test {
 namespace {
 
 // Of a sample: mutants left out, and runs of each rung.
-constexpr std::size_t kSample = 24, kSampleCases = 6;
+constexpr std::size_t kSample = 24, kSampleCases = 8;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
