@@ -46,9 +46,9 @@ int main(int argc, char** argv) {
   int size = 224, batch_size = 64, workers = 2;
   bool plain = false, fast = false;
   app.add_option("data", folder, "A folder of class folders")->required();
-  app.add_option("--size", size, "Side of the square, in pixels")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--batch", batch_size, "Pictures a batch")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--workers", workers, "Decoding threads")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--size", size, "Side of the square, in pixels")->check(cli::number_above(0))->capture_default_str();
+  app.add_option("--batch", batch_size, "Pictures a batch")->check(cli::number_above(0))->capture_default_str();
+  app.add_option("--workers", workers, "Decoding threads")->check(cli::number_above(0))->capture_default_str();
   app.add_flag("--plain", plain, "Resize and centre crop instead of the random crop");
   app.add_flag("--fast", fast, "Decode large JPEGs at a fraction of their size");
   cli::add_version(app);

@@ -105,10 +105,10 @@ int main(int argc, char** argv) {
   CLI::App app{"Images per second of one training step on random data.", "train_step"};
   Options options;
   app.add_option("--arch", options.arch, "the architecture")->capture_default_str();
-  app.add_option("--size", options.size, "of the square pictures")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--batch", options.batch, "pictures a step")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--threads", options.threads, "that compute")->check(CLI::PositiveNumber)->capture_default_str();
-  app.add_option("--steps", options.steps, "that are timed")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--size", options.size, "of the square pictures")->check(cli::number_above(0))->capture_default_str();
+  app.add_option("--batch", options.batch, "pictures a step")->check(cli::number_above(0))->capture_default_str();
+  app.add_option("--threads", options.threads, "that compute")->check(cli::number_above(0))->capture_default_str();
+  app.add_option("--steps", options.steps, "that are timed")->check(cli::number_above(0))->capture_default_str();
   app.add_option("--device", options.device, "auto, cpu, simt, cuda or cuda:N")->capture_default_str();
   app.add_option("--math", options.math, "fast or strict")
       ->check(CLI::IsMember({"fast", "strict"}))

@@ -213,10 +213,10 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--batches", options.cases.batches, "Pictures a batch, of a model")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
+      ->check(cli::number_above(0))
       ->capture_default_str();
   app.add_option("--size", options.cases.size, "Pixels a side, of a model")
-      ->check(CLI::PositiveNumber)
+      ->check(cli::number_above(0))
       ->capture_default_str();
   app.add_option("--op", options.cases.op, "Only ops whose name holds this regular expression");
   app.add_option("--rung", options.run.rung, "Only rungs whose name holds this one");
@@ -227,16 +227,16 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
   app.add_option("--seconds", options.run.measure.seconds, "To spend on the samples of a measurement")
-      ->check(CLI::PositiveNumber)
+      ->check(cli::number_above(0))
       ->capture_default_str();
   app.add_option("--samples", options.run.measure.samples, "Samples of a measurement")
-      ->check(CLI::PositiveNumber)
+      ->check(cli::number_above(0))
       ->capture_default_str();
   app.add_option("--budget", options.run.budget, "Seconds after which the rest is passed over")
-      ->check(CLI::PositiveNumber);
+      ->check(cli::number_above(0));
   app.add_option("--search", options.run.search_seconds,
                  "Seconds that cuDNN's choice of a convolution's engine may take")
-      ->check(CLI::PositiveNumber)
+      ->check(cli::number_above(0))
       ->capture_default_str();
   app.add_flag("--no-peers", options.no_peers, "Measure the rungs alone");
   app.add_flag("--no-rotate", options.no_rotate, "Run on one set of buffers, be they in the cache");

@@ -84,7 +84,7 @@ int main(int argc, char** argv) {
   app.add_option("--math", options.math, "strict or fast")
       ->check(CLI::IsMember({"strict", "fast"}))
       ->capture_default_str();
-  app.add_option("--threads", options.threads, "of cpu and simt; 0: all there are")->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", options.threads, "of cpu and simt; 0: all there are")->check(cli::number_from(0));
   app.add_flag("--all", options.all, "print every number, not the worst alone");
   cli::add_version(app);
   try {
