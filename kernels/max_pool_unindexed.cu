@@ -88,7 +88,8 @@ struct MaxBackwardUnindexed : PoolPass<true> {
     const auto pixels = [&](int p) { return pixels_of_window(p, shape.H, shape.R, shape.stride_h, shape.pad_h); };
     Range rows = {pixels(windows.first).first, pixels(windows.last - 1).last};
     if (windows.first > 0 && rows.first < pixels(windows.first - 1).last) rows.first = pixels(windows.first - 1).last;
-    fetch_rows<kVector>(planes.x, rings.x, rows, shape.W, strip, shape.C);
+    fetch_rows<kVector>(planes.x, rings.x, rows, shape.W, strip, shape.C,
+                        [&](int row, int column) { return windows_hold(shape, row, column); });
     fetch_rows<kVector>(planes.dy, rings.dy, windows, shape.Q, strip, shape.C);
     __syncthreads();  // x's rows are there
     for_strip<kVector>(windows, shape.Q, strip, shape.C, [&](int p, int q, int c) {

@@ -43,6 +43,17 @@ __host__ __device__ inline Range windows_of_pixel(int h, int windows, int window
   return {first, last < windows ? last : windows};
 }
 
+/// True where some window holds pixel `h` of those before the last window's end: a stride over the window skips others.
+__host__ __device__ inline bool windows_hold(int h, int window, int stride, int pad) {
+  return stride <= window || (h + pad) % stride < window;
+}
+
+/// True where some window holds the pixel, of a row before the last window's end.
+__host__ __device__ inline bool windows_hold(const PoolShape& z, int row, int column) {
+  return column < (z.Q - 1) * z.stride_w - z.pad_w + z.S && windows_hold(row, z.R, z.stride_h, z.pad_h) &&
+         windows_hold(column, z.S, z.stride_w, z.pad_w);
+}
+
 /// The geometry of a pass: forward from pixels to windows, backward from windows to pixels.
 template <bool kBackward>
 struct PoolPass {

@@ -18,7 +18,7 @@
 // caches.
 //
 // Rung 4, rolling-rows. A block walks down a picture with the rows under its windows in a ring in shared memory
-// (rolling_rows.h): each element is read once.
+// (rolling_rows.h): each element is read once, and those that a stride skips are not.
 
 #include "kernels/launch.h"
 #include "kernels/pool.h"
@@ -47,7 +47,9 @@ struct OneInputPass : PoolPass<kBackward> {
   }
   template <int kVector>
   __device__ void fetch(const Planes& planes, const RowRing<T>& ring, const Strip& strip, Range rows) const {
-    fetch_rows<kVector>(planes, ring, rows, this->in().width, strip, this->shape.C);
+    fetch_rows<kVector>(planes, ring, rows, this->in().width, strip, this->shape.C, [&](int row, int column) {
+      return kBackward || windows_hold(this->shape, row, column);  // every window holds a pixel
+    });
   }
 };
 

@@ -102,12 +102,22 @@ __device__ inline void for_strip(Range rows, int width, const Strip& strip, int 
   }
 }
 
+/// Copies a strip's rows to where they lie in the ring, the pixels for which wanted(row, column) is true: a stride may
+/// skip the others, and what nobody looks at need not be read.
+template <int kVector, class T, class Wanted>
+__device__ inline void fetch_rows(const Plane<T>& from, const RowRing<T>& to, Range rows, int width, const Strip& strip,
+                                  int C, const Wanted& wanted) {
+  for_strip<kVector>(rows, width, strip, C, [&](int row, int column, int c) {
+    if (wanted(row, column))
+      store_vector(to.data, to.place(row, column, c), from.template load<kVector>(row, column, c));
+  });
+}
+
+/// All of a strip's rows.
 template <int kVector, class T>
 __device__ inline void fetch_rows(const Plane<T>& from, const RowRing<T>& to, Range rows, int width, const Strip& strip,
                                   int C) {
-  for_strip<kVector>(rows, width, strip, C, [&](int row, int column, int c) {
-    store_vector(to.data, to.place(row, column, c), from.template load<kVector>(row, column, c));
-  });
+  fetch_rows<kVector>(from, to, rows, width, strip, C, [](int, int) { return true; });
 }
 
 /// How the work is cut: channels into groups of packs, and a picture's output into steps of rows, whose inputs'

@@ -21,8 +21,10 @@
 //   12_implicit_persistent.cu  forward and backward data by blocks that stay; results leave through the copy engine
 //   13_pointwise_gemm.cu   1x1: the product of what is there already, by all of gemm's ladder
 //   14_depthwise_rolling.cu  groups of one channel, each element of the picture read once
+//   15_depthwise_cluster.cu  their backward filter by clusters of blocks, whose sums need not go through memory
+//   depthwise_walk.h   what 14 and 15 share: a depthwise convolution as a walk down its pictures
 //   epilogue.h         what happens to a finished sum of the forward pass, and of backward data
-//   filter_slices.h    the sums of backward filter's slices, as 6, 7, 10, 11 and 14 add them
+//   filter_slices.h    the sums of backward filter's slices, as 6, 7, 10, 11, 14 and 15 add them
 //   im2col_parts.h     what 3 and 4 share: a convolution's parts are convolutions
 //   implicit_gemm.h    the loop of 5, 6 and 9, and what each pass fetches and stores
 //   patches.h, im2col_map.h  what 5, 6, 10 and 11 share: where patches lie, and as the copy engine brings them
@@ -69,6 +71,18 @@ struct ConvShape {
   __host__ __device__ int row_out(int h, int r) const { return output_at(h + pad_h - r * dilation_h, stride_h, P); }
   __host__ __device__ int column_out(int w, int s) const { return output_at(w + pad_w - s * dilation_w, stride_w, Q); }
 
+  /// True where some tap meets row h of x: a stride, or dilation, may leave it out. The same for columns.
+  __host__ __device__ bool meets_row(int h) const {
+    for (int r = 0; r < R; ++r)
+      if (row_out(h, r) >= 0) return true;
+    return false;
+  }
+  __host__ __device__ bool meets_column(int w) const {
+    for (int s = 0; s < S; ++s)
+      if (column_out(w, s) >= 0) return true;
+    return false;
+  }
+
   /// True where the patches are the picture's pixels themselves, so that im2col would be a copy.
   bool is_pointwise() const { return R == 1 && S == 1 && stride_h == 1 && stride_w == 1 && pad_h == 0 && pad_w == 0; }
 
@@ -79,6 +93,9 @@ struct ConvShape {
 };
 
 ConvShape conv_shape(const Problem& problem);
+
+/// The pixels of a picture of x that some tap meets, which is all that a pass has to read of it.
+int64_t pixels_met(const ConvShape& z);
 
 /// conv2d's operands by position.
 enum ConvOperand : int { kConvX, kConvWeight, kConvScale, kConvBias, kConvResidual, kConvY, kConvOperands };
@@ -175,6 +192,8 @@ int64_t conv2d_backward_filter_depthwise_rolling_workspace(const Problem& proble
 bool conv2d_depthwise_rolling_takes(const Problem& problem);
 bool conv2d_backward_data_depthwise_rolling_takes(const Problem& problem);
 bool conv2d_backward_filter_depthwise_rolling_takes(const Problem& problem);
+void conv2d_backward_filter_depthwise_cluster(const Problem&, void* const* operands, void* workspace, Stream stream);
+int64_t conv2d_backward_filter_depthwise_cluster_workspace(const Problem& problem);
 /// For the choice: true where there are pictures and channels for a block on most SMs.
 bool depthwise_rolling_fills(const Problem& problem);
 

@@ -71,22 +71,6 @@ double conv_flops(const Problem& problem) {
   return 2.0 * static_cast<double>(z.pixels_out()) * z.K * z.patch();
 }
 
-/// The rows of x times its columns that some tap meets: a stride may skip the others, which nobody then has to read.
-int64_t pixels_met(const ConvShape& z) {
-  int64_t rows = 0, columns = 0;
-  for (int h = 0; h < z.H; ++h) {
-    bool met = false;
-    for (int r = 0; r < z.R; ++r) met |= z.row_out(h, r) >= 0;
-    rows += met;
-  }
-  for (int w = 0; w < z.W; ++w) {
-    bool met = false;
-    for (int s = 0; s < z.S; ++s) met |= z.column_out(w, s) >= 0;
-    columns += met;
-  }
-  return rows * columns;
-}
-
 /// Of a pass that moves so many pixels of each picture of x (or dx).
 double conv_bytes(const Problem& problem, int64_t pixels) {
   const ConvShape z = conv_shape(problem);
@@ -207,6 +191,8 @@ constexpr Rung kFilterRungs[] = {
      conv2d_backward_filter_pointwise_gemm_workspace},
     {"depthwise-rolling", kDepthwiseRollingIdea, for_depthwise_rolling(conv2d_backward_filter_depthwise_rolling_takes),
      conv2d_backward_filter_depthwise_rolling, conv2d_backward_filter_depthwise_rolling_workspace},
+    {"depthwise-cluster", kDepthwiseClusterIdea, kDepthwiseCluster, conv2d_backward_filter_depthwise_cluster,
+     conv2d_backward_filter_depthwise_cluster_workspace},
 };
 
 // Below this the product's tiles are mostly padding, and its two launches cost more than the loops.
@@ -290,9 +276,11 @@ int choose_data(const Problem& problem, int capability) {
 
 int choose_filter(const Problem& problem, int capability) {
   const ConvShape z = conv_shape(problem);
-  if (z.groups > 1 && conv2d_backward_filter_depthwise_takes(problem))
-    return rung_named(kFilterRungs,
-                      depthwise_rung(problem, capability, conv2d_backward_filter_depthwise_rolling_takes));
+  if (z.groups > 1 && conv2d_backward_filter_depthwise_takes(problem)) {
+    std::string_view rung = depthwise_rung(problem, capability, conv2d_backward_filter_depthwise_rolling_takes);
+    if (rung == "depthwise-rolling" && capability == kDepthwiseCluster.exact_capability) rung = "depthwise-cluster";
+    return rung_named(kFilterRungs, rung);
+  }
   const std::string_view rung =
       tensor_core_rung(problem, capability, for_hopper(takes_backward_filter_implicit_wgmma, kPersistentTakes), z.C);
   // Of a filter's gradient the tiles are few and the sums long: gemm's split-K, which is made for cp.async and

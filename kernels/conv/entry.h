@@ -98,6 +98,7 @@ inline constexpr Problem kConvProblems[] = {
     {{1, 5, 7, 3, 3, 2, 2, 3, 3, 0, 0, 1, 1, 3, 0}, {}, DType::f32, "depthwise, a stride larger than the filter"},
     {{1, 4, 5, 5, 5, 3, 3, 1, 1, 1, 1, 1, 1, 5, 0}, {}, DType::f32, "depthwise, 5 channels"},
     {{1, 19, 29, 72, 72, 3, 2, 1, 2, 2, 1, 2, 3, 72, 0}, {}, DType::f32, "depthwise, dilated, in steps of rows"},
+    {{17, 14, 14, 8, 8, 3, 3, 1, 1, 1, 1, 1, 1, 8, 0}, {}, DType::f32, "depthwise, pictures for two clusters"},
     {{2, 6, 7, 20, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1}, {}, DType::f32, "bias and relu"},
     {{2, 6, 7, 20, 24, 3, 3, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 0}, {}, DType::f32, "scale"},
     {{1, 9, 9, 17, 63, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {}, DType::f32, "a whole residual block's end"},
@@ -115,7 +116,7 @@ inline constexpr Problem kConvProblems[] = {
     {{1, 5, 6, 3, 72, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {1.5}, DType::f32, "few channels, all of it, 72 filters"},
     {{1, 4, 5, 40, 40, 3, 3, 1, 1, 1, 1, 1, 1, 40, 1, 1, 1, 1}, {1.5}, DType::f32, "depthwise, all of it, 40 channels"},
 };
-inline constexpr std::size_t kGroupedProblems = 12, kEpilogueProblems = 15;
+inline constexpr std::size_t kGroupedProblems = 13, kEpilogueProblems = 15;
 inline constexpr std::span<const Problem> kForwardProblems = kConvProblems;
 inline constexpr std::span<const Problem> kGradientProblems =
     kForwardProblems.first(kForwardProblems.size() - kEpilogueProblems);

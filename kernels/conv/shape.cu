@@ -39,6 +39,13 @@ ConvShape conv_shape(const Problem& problem) {
           .groups = at(Conv2d::groups)};
 }
 
+int64_t pixels_met(const ConvShape& z) {
+  int64_t rows = 0, columns = 0;
+  for (int h = 0; h < z.H; ++h) rows += z.meets_row(h);
+  for (int w = 0; w < z.W; ++w) columns += z.meets_column(w);
+  return rows * columns;
+}
+
 void check_conv2d(const Problem& problem) {
   const auto* e = problem.extents;
   const auto refuse = [&](const std::string& reason) {

@@ -42,6 +42,7 @@ const std::map<std::string, std::int64_t> kTileColumns = {
     {"implicit-persistent", 128},
     {"pointwise-gemm", 64},
     {"depthwise-rolling", 32},
+    {"depthwise-cluster", 32},
     {"gathered-after", 0},
 };
 

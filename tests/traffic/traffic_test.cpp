@@ -34,7 +34,7 @@ struct TrafficCase {
 
 constexpr int kF32 = static_cast<int>(DType::f32), kBf16 = static_cast<int>(DType::bf16),
               kU8 = static_cast<int>(DType::u8);
-constexpr const char* kRolling = "depthwise-rolling";
+constexpr const char *kRolling = "depthwise-rolling", *kCluster = "depthwise-cluster";
 constexpr TrafficCase kCases[] = {
     {"relu", {{100003}}},
     {"relu_backward", {{100003}}},
@@ -88,6 +88,17 @@ constexpr TrafficCase kCases[] = {
     {"max_pool_unindexed_backward", {{2, 12, 12, 64, 3, 3, 1, 1, 1, 1, 12, 12}}},
     {"avg_pool", {{2, 28, 28, 64, 3, 3, 2, 2, 1, 1, 14, 14}}},
     {"avg_pool_backward", {{2, 28, 28, 64, 3, 3, 2, 2, 1, 1, 14, 14}}},
+    // Strides over the window, in both axes and in one: pixels that no window holds are not read.
+    {"max_pool", {{2, 27, 29, 64, 2, 2, 3, 4, 0, 0, 9, 7}}},
+    {"max_pool_backward", {{2, 27, 29, 64, 2, 2, 3, 4, 0, 0, 9, 7}}},
+    {"max_pool_unindexed", {{2, 27, 29, 64, 2, 2, 3, 4, 0, 0, 9, 7}}},
+    {"max_pool_unindexed_backward", {{2, 27, 29, 64, 2, 2, 3, 4, 0, 0, 9, 7}}},
+    {"avg_pool", {{2, 27, 29, 64, 2, 2, 3, 4, 0, 0, 9, 7}}},
+    {"avg_pool_backward", {{2, 27, 29, 64, 2, 2, 3, 4, 0, 0, 9, 7}}},
+    {"max_pool", {{2, 27, 29, 64, 3, 1, 2, 3, 1, 0, 14, 10}}},
+    {"max_pool_unindexed_backward", {{2, 27, 29, 64, 3, 1, 2, 3, 1, 0, 14, 10}}},
+    {"avg_pool", {{2, 27, 29, 63, 3, 1, 2, 3, 1, 0, 14, 10}}},
+    {"avg_pool", {{2, 28, 28, 64, 3, 3, 2, 2, 0, 0, 13, 13}}},  // a last row and column in no window
     // Pictures much larger than shared memory.
     {"max_pool", {{1, 112, 112, 64, 3, 3, 2, 2, 1, 1, 56, 56}}, true},
     {"max_pool_backward", {{1, 112, 112, 16, 3, 3, 2, 2, 1, 1, 56, 56}}, true},
@@ -104,8 +115,17 @@ constexpr TrafficCase kCases[] = {
     {"conv2d", {{1, 112, 112, 16, 16, 3, 3, 2, 2, 1, 1, 1, 1, 16}}, true, kRolling},
     {"conv2d_backward_data", {{1, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 64}}, true, kRolling},
     {"conv2d_backward_data", {{1, 112, 112, 16, 16, 3, 3, 2, 2, 1, 1, 1, 1, 16}}, true, kRolling},
-    {"conv2d_backward_filter", {{2, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 64}}, true, kRolling},
-    {"conv2d_backward_filter", {{1, 112, 112, 16, 16, 3, 3, 2, 2, 1, 1, 1, 1, 16}}, true, kRolling},
+    {"conv2d_backward_filter", {{2, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 64}}, true, kCluster},
+    {"conv2d_backward_filter", {{1, 112, 112, 16, 16, 3, 3, 2, 2, 1, 1, 1, 1, 16}}, true, kCluster},
+    // mobilenet_v2's last: of small pictures the blocks' sums would be a fifth of what there is to read.
+    {"conv2d_backward_filter", {{32, 7, 7, 960, 960, 3, 3, 1, 1, 1, 1, 1, 1, 960}}, true, kCluster},
+    {"conv2d_backward_filter", {{24, 28, 28, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 16}}, true, kCluster},  // three clusters
+    // Strides over the filter, and a dilation with a stride: every second row and column is under no tap.
+    {"conv2d", {{2, 27, 29, 64, 64, 2, 2, 3, 4, 0, 0, 1, 1, 64}}, true, kRolling},
+    {"conv2d", {{2, 28, 28, 64, 64, 3, 3, 2, 2, 2, 2, 2, 2, 64}}, true, kRolling},
+    {"conv2d_backward_data", {{2, 27, 29, 64, 64, 2, 2, 3, 4, 0, 0, 1, 1, 64}}, true, kRolling},
+    {"conv2d_backward_filter", {{2, 27, 29, 64, 64, 2, 2, 3, 4, 0, 0, 1, 1, 64}}, true, kCluster},
+    {"conv2d_backward_filter", {{8, 28, 28, 64, 64, 3, 3, 2, 2, 2, 2, 2, 2, 64}}, true, kCluster},
     {"global_avg_pool", {{4, 14, 14, 64}}},
     {"global_avg_pool_backward", {{4, 14, 14, 64}}},
 };
