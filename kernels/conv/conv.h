@@ -21,7 +21,7 @@
 //   12_implicit_persistent.cu  forward and backward data by blocks that stay; results leave through the copy engine
 //   13_pointwise_gemm.cu   1x1: the product of what is there already, by all of gemm's ladder
 //   14_depthwise_rolling.cu  groups of one channel, each element of the picture read once
-//   15_depthwise_cluster.cu  their backward filter by clusters of blocks, whose sums need not go through memory
+//   15_depthwise_cluster.cu  the same by clusters of blocks, which share filters and add their gradients
 //   depthwise_walk.h   what 14 and 15 share: a depthwise convolution as a walk down its pictures
 //   epilogue.h         what happens to a finished sum of the forward pass, and of backward data
 //   filter_slices.h    the sums of backward filter's slices, as 6, 7, 10, 11, 14 and 15 add them
@@ -192,6 +192,8 @@ int64_t conv2d_backward_filter_depthwise_rolling_workspace(const Problem& proble
 bool conv2d_depthwise_rolling_takes(const Problem& problem);
 bool conv2d_backward_data_depthwise_rolling_takes(const Problem& problem);
 bool conv2d_backward_filter_depthwise_rolling_takes(const Problem& problem);
+void conv2d_depthwise_cluster(const Problem&, void* const* operands, void* workspace, Stream stream);
+void conv2d_backward_data_depthwise_cluster(const Problem&, void* const* operands, void* workspace, Stream stream);
 void conv2d_backward_filter_depthwise_cluster(const Problem&, void* const* operands, void* workspace, Stream stream);
 int64_t conv2d_backward_filter_depthwise_cluster_workspace(const Problem& problem);
 /// For the choice: true where there are pictures and channels for a block on most SMs.

@@ -151,6 +151,8 @@ constexpr Rung kForwardRungs[] = {
     {"pointwise-gemm", kPointwiseIdea, kForwardPointwise, conv2d_pointwise_gemm},
     {"depthwise-rolling", kDepthwiseRollingIdea, for_depthwise_rolling(conv2d_depthwise_rolling_takes),
      conv2d_depthwise_rolling},
+    {"depthwise-cluster", kDepthwiseClusterIdea, for_depthwise_cluster(conv2d_depthwise_rolling_takes),
+     conv2d_depthwise_cluster},
 };
 constexpr Rung kDataRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_data_direct},
@@ -169,6 +171,8 @@ constexpr Rung kDataRungs[] = {
     {"pointwise-gemm", kPointwiseIdea, kGradientPointwise, conv2d_backward_data_pointwise_gemm},
     {"depthwise-rolling", kDepthwiseRollingIdea, for_depthwise_rolling(conv2d_backward_data_depthwise_rolling_takes),
      conv2d_backward_data_depthwise_rolling},
+    {"depthwise-cluster", kDepthwiseClusterIdea, for_depthwise_cluster(conv2d_backward_data_depthwise_rolling_takes),
+     conv2d_backward_data_depthwise_cluster},
 };
 constexpr Rung kFilterRungs[] = {
     {"direct", kDirectIdea, kConvNeeds, conv2d_backward_filter_direct},
@@ -191,8 +195,8 @@ constexpr Rung kFilterRungs[] = {
      conv2d_backward_filter_pointwise_gemm_workspace},
     {"depthwise-rolling", kDepthwiseRollingIdea, for_depthwise_rolling(conv2d_backward_filter_depthwise_rolling_takes),
      conv2d_backward_filter_depthwise_rolling, conv2d_backward_filter_depthwise_rolling_workspace},
-    {"depthwise-cluster", kDepthwiseClusterIdea, kDepthwiseCluster, conv2d_backward_filter_depthwise_cluster,
-     conv2d_backward_filter_depthwise_cluster_workspace},
+    {"depthwise-cluster", kDepthwiseClusterIdea, for_depthwise_cluster(conv2d_backward_filter_depthwise_rolling_takes),
+     conv2d_backward_filter_depthwise_cluster, conv2d_backward_filter_depthwise_cluster_workspace},
 };
 
 // Below this the product's tiles are mostly padding, and its two launches cost more than the loops.
@@ -242,7 +246,8 @@ bool goes_to_gemm(const Problem& problem, const Needs& pointwise) {
 
 /// For groups of one channel. On simt a barrier for each few rows would be dear.
 std::string_view depthwise_rung(const Problem& problem, int capability, bool (*rolling)(const Problem&)) {
-  return capability >= 80 && rolling(problem) && depthwise_rolling_fills(problem) ? "depthwise-rolling" : "depthwise";
+  if (capability < 80 || !rolling(problem) || !depthwise_rolling_fills(problem)) return "depthwise";
+  return capability == 90 ? "depthwise-cluster" : "depthwise-rolling";
 }
 
 int choose_forward(const Problem& problem, int capability) {
@@ -276,11 +281,9 @@ int choose_data(const Problem& problem, int capability) {
 
 int choose_filter(const Problem& problem, int capability) {
   const ConvShape z = conv_shape(problem);
-  if (z.groups > 1 && conv2d_backward_filter_depthwise_takes(problem)) {
-    std::string_view rung = depthwise_rung(problem, capability, conv2d_backward_filter_depthwise_rolling_takes);
-    if (rung == "depthwise-rolling" && capability == kDepthwiseCluster.exact_capability) rung = "depthwise-cluster";
-    return rung_named(kFilterRungs, rung);
-  }
+  if (z.groups > 1 && conv2d_backward_filter_depthwise_takes(problem))
+    return rung_named(kFilterRungs,
+                      depthwise_rung(problem, capability, conv2d_backward_filter_depthwise_rolling_takes));
   const std::string_view rung =
       tensor_core_rung(problem, capability, for_hopper(takes_backward_filter_implicit_wgmma, kPersistentTakes), z.C);
   // Of a filter's gradient the tiles are few and the sums long: gemm's split-K, which is made for cp.async and

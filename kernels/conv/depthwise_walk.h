@@ -36,11 +36,12 @@ struct DepthwiseWalk {
   }
 
   /// The rows, and behind them the strip's filters as float, tap by tap (R S, channels), and its scale and bias, to
-  /// which the epilogue's pointers lead.
+  /// which the epilogue's pointers lead: `numbers` floats in all.
   struct Rings {
     RowRing<T> rows;
     float* taps;
     ConvEpilogue<T> epilogue;
+    int numbers;
   };
   /// Bytes of the rows, and so where the filters begin.
   __host__ __device__ int64_t row_bytes(int depth, int64_t elements) const {
@@ -51,25 +52,24 @@ struct DepthwiseWalk {
     return row_bytes(depth, elements) + (int64_t{z.R} * z.S + 2) * kNumber * elements;
   }
   __device__ Plane<T> planes(int64_t n) const { return whole_plane(from, n, in(), z.C); }
-  /// The walk's first barriers stand between this and the use of what it loads.
+  /// The walk's first barriers stand between this and the use of what it loads. Without `load` the numbers are still to
+  /// come.
   template <int kVector>
-  __device__ Rings rings(unsigned char* shared, const Strip& strip, int depth) const {
+  __device__ Rings rings(unsigned char* shared, const Strip& strip, int depth, bool load = true) const {
     const int elements = strip.packs * kVector, window = z.R * z.S, thread = static_cast<int>(threadIdx.x);
     auto* const taps = reinterpret_cast<float*>(shared + row_bytes(depth, elements));
-    Rings rings = {row_ring<kVector>(reinterpret_cast<T*>(shared), depth, in().width, strip), taps, epilogue};
+    Rings rings = {row_ring<kVector>(reinterpret_cast<T*>(shared), depth, in().width, strip), taps, epilogue, 0};
     if (weight == nullptr) return rings;
-    for (int i = thread; i < window * elements; i += kBlock) {  // read as they lie
-      const int c = strip.first_channel + i / window;
-      if (c < z.C) taps[i % window * elements + i / window] = to_float(weight[int64_t{c} * window + i % window]);
-    }
-    float* of_channels = taps + window * elements;  // a scale and a shift, or a bias
-    const auto keep = [&]<class Number>(const Number*& each) {
+    const int of_strip = z.C - strip.first_channel < elements ? z.C - strip.first_channel : elements;
+    for (int i = thread; load && i < window * of_strip; i += kBlock)  // read as they lie
+      taps[i % window * elements + i / window] = to_float(weight[int64_t{strip.first_channel} * window + i]);
+    rings.numbers = window * elements;
+    const auto keep = [&]<class Number>(const Number*& each) {  // a scale and a shift, or a bias
       if (each == nullptr) return;
-      auto* const kept = reinterpret_cast<Number*>(of_channels);
-      for (int i = thread; i < elements && strip.first_channel + i < z.C; i += kBlock)
-        kept[i] = each[strip.first_channel + i];
+      auto* const kept = reinterpret_cast<Number*>(taps + rings.numbers);
+      for (int i = thread; load && i < of_strip; i += kBlock) kept[i] = each[strip.first_channel + i];
       each = kept - strip.first_channel;
-      of_channels += elements;
+      rings.numbers += elements;
     };
     keep(rings.epilogue.scale);
     keep(rings.epilogue.shift);

@@ -84,14 +84,15 @@ inline constexpr Needs for_depthwise_rolling(bool (*takes)(const Problem&)) {
 }
 
 inline constexpr const char* kDepthwiseClusterIdea =
-    "Each block wrote its sums of every filter to memory, a quarter of what there is to read of small pictures; a "
-    "cluster's blocks add theirs in each other's shared memory.";
-inline constexpr Needs kDepthwiseCluster = {
-    .exact_capability = 90,
-    .dtypes = kFloats,
-    .takes = conv2d_backward_filter_depthwise_rolling_takes,
-    .takes_what = "one channel and one filter a group, 9 taps, rows within shared memory",
-    .alignment = 16};
+    "Each block read its channels' filters, or wrote its sums of them, a tenth or more of what there is to read of "
+    "small "
+    "pictures; a cluster's blocks have them from each other's shared memory.";
+inline constexpr Needs for_depthwise_cluster(bool (*takes)(const Problem&)) {
+  Needs needs = for_depthwise_rolling(takes);
+  needs.min_capability = 0;
+  needs.exact_capability = 90;
+  return needs;
+}
 
 inline constexpr const char* kStemIdea =
     "With 3 channels every float was fetched and questioned by itself, 12 times; a row's taps and channels are one "
