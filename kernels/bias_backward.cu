@@ -7,14 +7,15 @@
 // one after the other move 16: bound by memory. The rows are whatever stands before the last axis: pictures times
 // pixels for a convolution.
 
+#include "kernels/bias_gradient.h"
 #include "kernels/catalogue_ops.h"
 #include "kernels/channel_walk.h"
+#include "kernels/channels.h"
 #include "kernels/column_sums.h"
 #include "kernels/element.h"
 #include "kernels/launch.h"
 #include "kernels/launch_math.h"
 #include "kernels/ops.h"
-#include "kernels/rectify.h"
 #include "kernels/reference/reference.h"
 
 namespace weft::WEFT_TARGET {
@@ -22,53 +23,6 @@ namespace {
 
 using extents::Elements;
 using extents::Rows;
-
-// Both ladders are one: a rung is written for a gradient, which is dy as it lies, or dy behind the mask, which is then
-// also written down.
-
-/// dy as it lies.
-template <class T>
-struct Plain {
-  static constexpr int kLoads = 8;  ///< packs that a thread asks for at once
-  const T* __restrict__ dy;
-
-  __device__ float at(int64_t i) const { return to_float(dy[i]); }
-  /// The packs that begin at `first` + a `step`.
-  __device__ __forceinline__ void packs(int64_t first, int64_t step, int64_t n, Pack<T> (&to)[kLoads]) const {
-#pragma unroll
-    for (int a = 0; a < kLoads; ++a) to[a] = load_ragged(dy, first + a * step, n);
-  }
-};
-
-/// dy behind the mask of the ReLU that made y; each element is to be asked for once.
-template <class T>
-struct Masked {
-  static constexpr int kLoads = 4;  ///< of dy, and as many of y
-  const T* __restrict__ dy;
-  const T* __restrict__ y;
-  T* __restrict__ dx;
-  float ceiling;
-
-  __device__ T masked(T gradient, T value) const { return lets_through(value, ceiling) ? gradient : from_float<T>(0); }
-  __device__ float at(int64_t i) const {
-    dx[i] = masked(dy[i], y[i]);
-    return to_float(dx[i]);
-  }
-  __device__ __forceinline__ void packs(int64_t first, int64_t step, int64_t n, Pack<T> (&to)[kLoads]) const {
-    Pack<T> values[kLoads];
-#pragma unroll
-    for (int a = 0; a < kLoads; ++a) {
-      to[a] = load_ragged(dy, first + a * step, n);
-      values[a] = load_ragged(y, first + a * step, n);
-    }
-#pragma unroll
-    for (int a = 0; a < kLoads; ++a) {
-#pragma unroll
-      for (int e = 0; e < Pack<T>::kSize; ++e) to[a].values[e] = masked(to[a].values[e], values[a].values[e]);
-      store_ragged(dx, first + a * step, n, to[a]);
-    }
-  }
-};
 
 // Rung 1, thread-per-channel. A thread walks down its column. Neighbouring threads read neighbouring addresses, which
 // is as it should be, but there are only C threads: 64 of them leave all but one SM idle.
@@ -148,29 +102,30 @@ __global__ void __launch_bounds__(kBlock, 2) bias_backward_channel_walk(Gradient
   }
 }
 
-/// Operands by position.
-struct PlainOperands {
-  enum : int { dy, dbias, kCount };
-};
-struct MaskedOperands {
-  enum : int { dy, y, dx, dbias, kCount };
-};
-
-/// Calls run.operator()<T>(gradient, dbias) with the call's operands. kMasks: relu_bias_backward's.
-template <bool kMasks, class Run>
-void with_gradient(const Problem& problem, void* const* operands, Run&& run) {
-  with_type(problem.dtype, [&]<class T>() {
-    if constexpr (kMasks) {
-      using At = MaskedOperands;
-      run.template operator()<T>(
-          Masked<T>{as<const T>(operands[At::dy]), as<const T>(operands[At::y]), as<T>(operands[At::dx]),
-                    static_cast<float>(problem.scalars[Elements::ceiling])},
-          as<T>(operands[At::dbias]));
-    } else {
-      using At = PlainOperands;
-      run.template operator()<T>(Plain<T>{as<const T>(operands[At::dy])}, as<T>(operands[At::dbias]));
-    }
-  });
+// Rung 4, channel-strips. Where a row is more packs than half a block has threads, a channel walk has a thread for each
+// pack of a row, every one with sums of its own to write: of (128, 1000) a single block's worth of threads, of (64,
+// 1000) sums that are 3% of what there is to read. Here a block takes 128 bytes of a row, 8 packs side by side, and 32
+// rows at a time (channels.h), so that wide rows give many blocks, and adds its rows up before it writes: a chunk's
+// sums are a hundredth of its 256 rows, and where one chunk is all, they are the result and there is no second kernel.
+template <int kVector, class Gradient, class To>
+__global__ void __launch_bounds__(kBlock) bias_backward_strips(Gradient gradient, To* __restrict__ to, int64_t rows,
+                                                               int64_t C, int lanes, int64_t rows_in_chunk) {
+  const Place at = place_of_thread<kVector>(lanes, blockIdx.x, C);
+  const int64_t begin = blockIdx.y * rows_in_chunk;
+  const int64_t end = begin + rows_in_chunk < rows ? begin + rows_in_chunk : rows;
+  const int mine = rows_of_thread(at, begin, end);
+  float sums[1][kVector] = {};
+#pragma unroll 4
+  for (int i = 0; i < mine; ++i) {
+    const int64_t row = begin + at.row + int64_t{i} * at.rows_at_once;
+    const auto gradients = gradient.template vector<kVector>(row * C + at.channel);
+#pragma unroll
+    for (int v = 0; v < kVector; ++v) sums[0][v] += to_float(gradients.values[v]);
+  }
+  float total[1];
+  sum_over_block_rows(sums, lanes, total);
+  const int64_t c = int64_t{blockIdx.x} * lanes * kVector + threadIdx.x;
+  if (static_cast<int>(threadIdx.x) < lanes * kVector && c < C) to[blockIdx.y * C + c] = from_float<To>(total[0]);
 }
 
 template <bool kMasks>
@@ -247,6 +202,42 @@ int64_t walk_workspace(const Problem& problem) {
   return rows * C * static_cast<int64_t>(sizeof(float));
 }
 
+template <bool kMasks>
+void launch_channel_strips(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  with_gradient<kMasks>(problem, operands, [&]<class T>(const auto& gradient, T* dbias) {
+    with_vector(problem.dtype, C, [&]<class, int kVector>() {
+      const VectorChunks cut = vector_chunks<kVector>(rows, C);
+      const auto run = [&]<class To>(To* to) {
+        launch(bias_backward_strips<kVector, std::decay_t<decltype(gradient)>, To>,
+               {.grid = cut.grid, .block = kBlock, .stream = stream}, gradient, to, rows, C, cut.lanes,
+               cut.rows_in_chunk);
+      };
+      if (cut.chunks == 1) return run(dbias);
+      const auto partial = static_cast<float*>(workspace);
+      run(partial);
+      launch(bias_backward_finish<T>,
+             {.grid = blocks_for(C, kColumns), .block = dim3(kColumns, kRows), .stream = stream}, partial, dbias,
+             cut.chunks, C, 0);
+    });
+  });
+}
+
+int64_t strips_workspace(const Problem& problem) {
+  const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  int64_t chunks = 0;
+  with_vector(problem.dtype, C, [&]<class, int kVector>() { chunks = vector_chunks<kVector>(rows, C).chunks; });
+  return chunks == 1 ? 0 : chunks * C * static_cast<int64_t>(sizeof(float));
+}
+
+/// A channel walk, where a block of it adds up what it has of a channel: it has no idle lanes, and 16 bytes a load also
+/// where C is no multiple of a pack. Else strips.
+int choose_rung(const Problem& problem, int) {
+  const int64_t C = problem.extents[Rows::C];
+  const int64_t period = problem.dtype == DType::bf16 ? channel_period<bfloat16>(C) : channel_period<float>(C);
+  return period <= kBlock / 2 ? 2 : 3;
+}
+
 constexpr const char* kExtents[] = {"rows", "C"};
 constexpr const char* kMaskedScalars[] = {"ceiling"};
 constexpr Problem kProblems[] = {
@@ -261,6 +252,7 @@ constexpr Problem kProblems[] = {
     {{16, 1000}, {}, DType::f32, "the head of an ImageNet model"},
     {{784, 64}, {}, DType::f32, "resnet18 layer1, 28 x 28"},
     {{2, 4096}},
+    {{517, 136}, {}, DType::f32, "two chunks of rows, strips of channels"},
 };
 constexpr Problem kMaskedProblems[] = {
     {{1, 1}},
@@ -271,18 +263,26 @@ constexpr Problem kMaskedProblems[] = {
     {{784, 64}, {}, DType::f32, "squeezenet's fire3.expand1x1 at 112 px: 28 x 28"},
     {{169, 16}, {1}, DType::f32, "squeezenet's fire3.squeeze at 13 x 13, and a ceiling"},
     {{2, 4096}},
+    {{517, 136}, {}, DType::f32, "two chunks of rows, strips of channels"},
 };
 
 constexpr const char* kThreadPerChannelIdea = "A thread adds up its column: coalesced, but with only C threads.";
 constexpr const char* kRowChunksIdea =
     "Many blocks a column, each with a chunk of rows; a second kernel adds the chunks in order.";
 constexpr const char* kWalkIdea = "16 bytes a load, eight under way, and no idle lanes whatever C is.";
+constexpr const char* kStripsIdea =
+    "Of wide rows each thread had sums of its own; blocks of 128 bytes of a row add theirs up before they write.";
 
 template <bool kMasks>
 constexpr Rung kRungs[] = {
     {"thread-per-channel", kThreadPerChannelIdea, {.dtypes = kFloats}, launch_thread_per_channel<kMasks>},
     {"row-chunks", kRowChunksIdea, {.dtypes = kFloats}, launch_row_chunks<kMasks>, chunks_workspace},
     {"channel-walk", kWalkIdea, {.dtypes = kFloats}, launch_channel_walk<kMasks>, walk_workspace},
+    {"channel-strips",
+     kStripsIdea,
+     {.dtypes = kFloats, .alignment = 16},
+     launch_channel_strips<kMasks>,
+     strips_workspace},
 };
 
 double elements(const Problem& p) {
@@ -318,6 +318,7 @@ const Op bias_backward = {
     .problems = kProblems,
     .rungs = kRungs<false>,
     .gradient_of = "bias_add",
+    .choose = choose_rung,
     .exact_on_integers = true,
 };
 
@@ -343,6 +344,7 @@ const Op relu_bias_backward = {
     .bound = {.c = 2, .terms = [](const Problem& p) { return p.extents[Rows::rows]; }},
     .problems = kMaskedProblems,
     .rungs = kRungs<true>,
+    .choose = choose_rung,
     .exact_on_integers = true,
 };
 
