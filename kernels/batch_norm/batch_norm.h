@@ -2,12 +2,13 @@
 // Batch norm over the rows of x (rows, C), with what may follow it: y = relu?(batch_norm(x) [+ residual]). The ReLU may
 // have a ceiling (rectify.h).
 //
-// What the four ops share: the order of their operands, the end of the forward pass (the sum and the ReLU), the
+// What the ops share: the order of their operands, the end of the forward pass (the sum and the ReLU), the
 // beginning of the backward pass (the ReLU's mask), where statistics come from and go to, and the checks. The ladders:
 //
 //   train.cu               batch_norm_train: the op, a thread a channel, and chunks of rows
 //   train_vectorised.cu      16 bytes an instruction, each channel's numbers read once a block
 //   train_kept.cu            x kept on the chip until its statistics are known: by a block, by a cluster
+//   train_gathered.cu      batch_norm_train_gathered, whole: statistics that the convolution before it has found
 //   eval.cu                batch_norm_eval, whole
 //   backward.cu            batch_norm_train_backward, batch_norm_eval_backward: the ops and their first two rungs
 //   backward_vectorised.cu   as in the forward pass; in evaluation dx needs no sums, so one reading does

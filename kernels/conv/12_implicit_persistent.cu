@@ -23,7 +23,9 @@ using Tiles = PatchRing<kBackward, kBlockN, kStages<kBlockN>, 2 * kPieceBuffersB
 // which takes tile after tile: the ring goes on across tiles, so the next ones' patches are on their way while sums are
 // finished, and the result leaves through stmatrix and the copy engine, whole lines at a time, while the next tile is
 // multiplied. The price: rows of the result must be channels in eights, and pixels that follow each other, so backward
-// data with a stride, whose classes are every other pixel, stays with implicit-wgmma.
+// data with a stride, whose classes are every other pixel, stays with implicit-wgmma. So does backward filter: its
+// few tiles are cut into slices until there are some two for each SM and no more, so that a block that stays would find
+// no next tile to fetch ahead for, and what it writes are float sums, not pieces of a bfloat16 result.
 template <bool kBackward, int kBlockN>
 __global__ void __launch_bounds__(kRingThreads, 1)
     conv2d_implicit_persistent_kernel(ConvShape z, const __grid_constant__ Patches patches, TileOrder order,

@@ -23,11 +23,10 @@ namespace {
 // multipliers (67 Tflop/s) seven times as long. So there bfloat16, and TF32, take rung 10, whose depth is R S C, all
 // taps one after the other, and so is not padded to eight channels a tap.
 //
-// Why forward alone. The filter's gradient turns the product
-// round: K x R S C results, 64 x 147, each a sum over all pixels of y. There are three tiles of 64 x 64, and what is
-// short is not bytes of x but blocks: split-K (6_split_k.cu) cuts the pixels into slices, in bfloat16 rung 10 does. The
-// picture's own gradient is wanted only where pictures are what is optimised, and then the ladder's other rungs compute
-// it.
+// Why forward alone. The filter's gradient turns the product round: K x R S C results, 64 x 147, each a sum over all
+// pixels of y. There are three tiles of 64 x 64, and what is short is not bytes of x but blocks: split-K (6_split_k.cu)
+// cuts the pixels into slices, in bfloat16 rung 10 does. The picture's own gradient is wanted only where pictures are
+// what is optimised, and then the ladder's other rungs compute it.
 constexpr int kPixels = 64, kFilters = 64, kThreadPixels = 8, kThreadFilters = 8;
 constexpr int kAcross = kPixels / kThreadPixels;  // threads along the pixels; the others lie along the filters
 constexpr int kThreads = kAcross * (kFilters / kThreadFilters);

@@ -29,6 +29,12 @@ namespace {
 //
 // Backward data is a forward pass over dy with the filters turned by half a turn and their two channel axes swapped,
 // and padded by 2 - pad. Pictures are taken as many at a time as fit a fixed budget, as im2col's are.
+//
+// Backward filter has no rung here: it is another algorithm, F(3x3, 2x2), with the roles of filter and result
+// exchanged. Both of its operands would be transformed anew in each call (forward's filters are few), and the sums of
+// the 16 places go over all tiles of all pictures, not over channels: Winograd's error with them. Statistics
+// (conv2d_statistics) are not gathered either: its sums are finished by the transform back, a tile of 2 x 2 a thread,
+// and no thread has the 64 pixels of a chunk.
 constexpr int64_t kBudget = WEFT_TARGET_IS_CUDA ? int64_t{512} << 20 : int64_t{1} << 20;
 constexpr int kPlaces = 16;
 

@@ -231,8 +231,10 @@ std::string_view multiplier_rung(const Problem& problem, int capability, const N
   if (conv_flops(problem) < kFewestFlopsForGemm) return "direct";
   const bool can_multiply = product.takes(problem);
   const bool implicit = problem.dtype == DType::f32 && kImplicit.takes(problem) && N >= kFewestInGroup;
-  // On simt the product's tiles change threads least.
-  if (can_multiply && (capability == 0 || !implicit)) return "im2col-gemm";
+  // On simt the product's tiles change threads least. Elsewhere what is left to im2col (bfloat16 before there were
+  // tensor cores for it, few channels) goes by tiles, which come to im2col-gemm's single product where L2 holds all.
+  if (can_multiply && capability == 0) return "im2col-gemm";
+  if (can_multiply && !implicit) return "im2col-tiles";
   if (!implicit) return "direct";
   const bool many = std::min(z.C, z.K) >= kFewestForWinograd;
   if (!problem.strict && many && capability > 0 && conv2d_winograd_takes(problem)) return "winograd";
@@ -261,7 +263,7 @@ int choose_forward(const Problem& problem, int capability) {
   // Where a row of y fills most of its 64 pixels, and taps are wider than a pixel.
   // In bfloat16 without tensor cores the implicit products are not to be had.
   const bool multipliers =
-      rung.starts_with("implicit-gemm") || (rung == "im2col-gemm" && capability > 0 && problem.dtype == DType::bf16);
+      rung.starts_with("implicit-gemm") || (rung == "im2col-tiles" && problem.dtype == DType::bf16);
   const bool stem = multipliers && conv2d_stem_takes(problem) && z.K >= kFewestInGroup && z.S > 1 && z.Q >= 48;
   if (stem) rung = "stem";
   return rung_named(kForwardRungs, rung);
@@ -294,7 +296,9 @@ int choose_filter(const Problem& problem, int capability) {
   if (conv_flops(problem) < kFewestFlopsForGemm) return rung_named(kFilterRungs, "direct");
   const bool implicit = problem.dtype == DType::f32 && kImplicit.takes(problem) && z.filters() >= kFewestInGroup;
   const bool can_multiply = conv_has_no_groups(problem);
-  if (can_multiply && (capability == 0 || !implicit)) return rung_named(kFilterRungs, "im2col-gemm");
+  if (can_multiply && capability == 0) return rung_named(kFilterRungs, "im2col-gemm");
+  if (can_multiply && !implicit) return rung_named(kFilterRungs, "im2col-tiles");
+  // Where there are tiles enough split-k has one slice, and is implicit-gemm; the wide tiles would be fewer still.
   return rung_named(kFilterRungs, implicit ? "split-k" : "direct");
 }
 

@@ -3,6 +3,12 @@
 // To find mean and variance a batch norm reads all of its input once more: of a layer of ResNet's, 2 N P Q K bytes of
 // bfloat16 for 2 K numbers. The block that computed y had it in registers. What is added to a convolution's bytes are
 // 8 for each 64 pixels of a channel, written and read: an eighth of one reading of y.
+//
+// The rungs that gather are those that hold 64 pixels' sums of a channel in a warp or a warpgroup: the implicit
+// products. Not Winograd (9_winograd.cu says why), nor the stem, a warp of which has 64 pixels of a row of y, 8 filters
+// a time, in an order of its own, and whose one layer a network is the first; nor depthwise, whose threads come by a
+// channel's pixels one by one down a picture and hold no two of them at once: their moments would have to be merged
+// pixel by pixel, a division each, where all else is nine multiplications.
 
 #include "kernels/conv/statistics.h"
 

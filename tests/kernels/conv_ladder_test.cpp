@@ -94,6 +94,9 @@ TEST_CASE("conv2d: the choice in float32") {
       CHECK(picked(pass, layer(8, 56, 144, 144, 3, 1, 144), capability) == "depthwise");    // 40 blocks
       CHECK(picked(pass, layer(128, 56, 144, 288, 3, 1, 144), capability) == "depthwise");  // two filters a channel
       CHECK(picked(pass, layer(1, 2, 2, 2, 3), capability) == "direct");
+      // What is left to im2col: bfloat16 without tensor cores.
+      if (capability < 80)
+        CHECK(picked(pass, layer(128, 28, 128, 128, 3, 1, 1, DType::bf16), capability) == "im2col-tiles");
     }
   }
 }
