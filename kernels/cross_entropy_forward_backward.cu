@@ -8,6 +8,7 @@
 
 #include "kernels/catalogue_ops.h"
 #include "kernels/element.h"
+#include "kernels/kept_row.h"
 #include "kernels/launch.h"
 #include "kernels/launch_math.h"
 #include "kernels/online_softmax.h"
@@ -82,6 +83,17 @@ __global__ void cross_entropy_warp_per_row(const float* __restrict__ dloss, cons
   }
 }
 
+// The gradients of a pack of logits, whose first stands in column `first` of its row.
+template <class T>
+__device__ Pack<T> gradients_of(Pack<T> pack, int64_t first, int32_t label, float factor, const MaxSum& row) {
+#pragma unroll
+  for (int e = 0; e < Pack<T>::kSize; ++e) {
+    const float probability = expf(to_float(pack.values[e]) - row.maximum) / row.sum;
+    pack.values[e] = from_float<T>(factor * (probability - (first + e == label ? 1.0f : 0.0f)));
+  }
+  return pack;
+}
+
 // Rung 3, vectorised. A block shares a row, so that long rows, of which there are few, have threads enough; 16 bytes an
 // access, wherever the row starts (packs.h). Still two reads, the second from L2 where the row fits there.
 template <class T>
@@ -101,18 +113,41 @@ __global__ void cross_entropy_vectorised(const float* __restrict__ dloss, const 
   const float factor = row_factor(dloss, label, N, C);
   for (int64_t k = threadIdx.x; k < packing.count; k += blockDim.x) {
     const int64_t first = packing.first(k);
-    Pack<T> pack = load_ragged(logits, first, C);
-#pragma unroll
-    for (int e = 0; e < Pack<T>::kSize; ++e) {
-      const float probability = expf(to_float(pack.values[e]) - row.maximum) / row.sum;
-      pack.values[e] = from_float<T>(factor * (probability - (first + e == label ? 1.0f : 0.0f)));
-    }
-    store_ragged(dlogits, first, C, pack);
+    store_ragged(dlogits, first, C, gradients_of(load_ragged(logits, first, C), first, label, factor, row));
   }
 }
 
-// Rung 4, register-resident. A team of threads (row_team.h) loads the row once and keeps it: loss and gradient come out
-// of the same read. Each exponential is computed once, by its thread's own maximum, and scaled to the row's.
+// Rung 4, shared-resident. The second read was of what the threads had just held: each puts its packs into shared
+// memory as it appends them, and finds them there again (kept_row.h). Loss and gradient come out of one read, of rows
+// of up to 57 thousand floats: a language model's vocabulary.
+template <class T>
+__global__ void __launch_bounds__(kWideBlock)
+    cross_entropy_shared_resident(const float* __restrict__ dloss, const T* __restrict__ logits,
+                                  const int32_t* __restrict__ labels, float* __restrict__ losses,
+                                  T* __restrict__ dlogits, int64_t N, int64_t C) {
+  Pack<T>* const kept = dynamic_shared<Pack<T>>();
+  const int64_t n = blockIdx.x;
+  logits += n * C;
+  dlogits += n * C;
+  const Packing<T> packing = packing_of(logits, C);
+  MaxSum row;
+  for (int64_t k = threadIdx.x; k < packing.count; k += blockDim.x) {
+    kept[k] = load_ragged(logits, packing.first(k), C, -INFINITY);
+    row = append(row, kept[k]);
+  }
+  row = block_merge(row);
+  const int32_t label = labels[n];
+  if (threadIdx.x == 0) losses[n] = row_loss(logits, label, C, row);
+  const float factor = row_factor(dloss, label, N, C);
+  for (int64_t k = threadIdx.x; k < packing.count; k += blockDim.x) {
+    const int64_t first = packing.first(k);
+    store_ragged(dlogits, first, C, gradients_of(kept[k], first, label, factor, row));
+  }
+}
+
+// Rung 5, register-resident. Shared memory is one step away still, and a block a row is too much for short ones. A team
+// of threads (row_team.h) keeps its row in registers, all loads under way together. Each exponential is computed once,
+// by its thread's own maximum, and scaled to the row's.
 template <class Team, class T>
 __global__ void __launch_bounds__(Team::kBlockThreads)
     cross_entropy_register_resident(const float* __restrict__ dloss, const T* __restrict__ logits,
@@ -149,11 +184,11 @@ using Kernel = void (*)(const float*, const T*, const int32_t*, float*, T*, int6
 
 /// Launches the kernel over the rows, and then the mean.
 template <class T>
-void launch_both(Kernel<T> kernel, unsigned blocks, int threads, const Problem& problem, void* const* operands,
-                 void* workspace, Stream stream) {
+void launch_both(Kernel<T> kernel, unsigned blocks, unsigned threads, const Problem& problem, void* const* operands,
+                 void* workspace, Stream stream, unsigned shared_bytes = 0) {
   const int64_t N = problem.extents[Rows::rows];
   const auto losses = as<float>(workspace);
-  launch(kernel, {.grid = blocks, .block = static_cast<unsigned>(threads), .stream = stream},
+  launch(kernel, {.grid = blocks, .block = threads, .shared_bytes = shared_bytes, .stream = stream},
          as<const float>(operands[0]), as<const T>(operands[1]), as<const int32_t>(operands[2]), losses,
          as<T>(operands[4]), N, problem.extents[Rows::C]);
   launch_mean_of_row_losses(losses, as<float>(operands[3]), N, stream);
@@ -177,6 +212,17 @@ void launch_vectorised(const Problem& problem, void* const* operands, void* work
   with_type(problem.dtype, [&]<class T>() {
     launch_both<T>(cross_entropy_vectorised<T>, blocks_for(problem.extents[Rows::rows], 1), kBlock, problem, operands,
                    workspace, stream);
+  });
+}
+
+bool fits_shared(const Problem& problem) {
+  return fits_kept(problem, width(problem));
+}
+
+void launch_shared_resident(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  with_type(problem.dtype, [&]<class T>() {
+    launch_both<T>(cross_entropy_shared_resident<T>, blocks_for(problem.extents[Rows::rows], 1), kept_block(problem),
+                   problem, operands, workspace, stream, kept_shared_bytes(problem, width(problem)));
   });
 }
 
@@ -205,6 +251,8 @@ constexpr Problem kProblems[] = {
     {{32, 1000}, {}, DType::f32, "an ImageNet head"},
     {{2, 4099}},
     {{1, 8191}},
+    {{1, 20011}},  // registers do not hold it
+    {{1, 50021}},
 };
 constexpr Rung kRungs[] = {
     {"thread-per-row",
@@ -222,8 +270,13 @@ constexpr Rung kRungs[] = {
      {.dtypes = kFloats},
      launch_vectorised,
      workspace_bytes},
+    {"shared-resident",
+     "The row is kept in shared memory: loss and gradient come out of one read, of long rows too.",
+     {.exact_capability = 90, .dtypes = kFloats, .takes = fits_shared, .takes_what = kKeptWhat},
+     launch_shared_resident,
+     workspace_bytes},
     {"register-resident",
-     "The row is held in registers: loss and gradient come out of one read.",
+     "A team of threads holds the row in registers, all loads under way at once.",
      {.dtypes = kFloats, .takes = fits_row_team, .takes_what = "rows that the registers of a block hold"},
      launch_register_resident,
      workspace_bytes},

@@ -1,11 +1,9 @@
 // cross_entropy_soft: lse[n] = log sum_c exp(x[n,c]), loss = 1/N sum_n sum_c t[n,c] (lse[n] - x[n,c]).
-// cross_entropy_soft_backward: dx[n,c] = dloss / N (T[n] exp(x[n,c] - lse[n]) - t[n,c]), T[n] = sum_c t[n,c].
-// x, dx are logits (N, C); t are targets, float32 (N, C); lse float32 (N); loss, dloss float32 (1).
+// x are logits (N, C); t are targets, float32 (N, C); lse float32 (N); loss float32 (1).
 // cross_entropy (cross_entropy.cu) knows one right class a row. Here every class has a share, and the shares need not
 // add up to one: smoothed labels (Szegedy et al., "Rethinking the Inception Architecture", 2016), mixed ones (Zhang et
-// al., "mixup", 2018) and weights of classes are all a matter of which t is given (nn/losses.h). With T[n] = 1 the
-// gradient is softmax minus target.
-// Forward about 6NC flops and 8NC bytes in float32, backward 5NC and 12NC: bound by memory.
+// al., "mixup", 2018) and weights of classes are all a matter of which t is given (nn/losses.h).
+// About 6NC flops and 8NC bytes in float32: bound by memory. The floor is one read of either input.
 
 #include "kernels/catalogue_ops.h"
 #include "kernels/element.h"
@@ -46,27 +44,9 @@ __global__ void cross_entropy_soft_thread_per_row(const T* __restrict__ logits, 
   row_loss[n] = loss;
 }
 
-template <class T>
-__global__ void cross_entropy_soft_backward_thread_per_row(const float* __restrict__ dloss,
-                                                           const T* __restrict__ logits,
-                                                           const float* __restrict__ targets,
-                                                           const float* __restrict__ lse, T* __restrict__ dlogits,
-                                                           int64_t N, int64_t C) {
-  const int64_t n = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (n >= N) return;
-  float total = 0;
-  for (int64_t c = 0; c < C; ++c) total += targets[n * C + c];
-  const float factor = dloss[0] / static_cast<float>(N);
-  for (int64_t c = 0; c < C; ++c) {
-    const float probability = expf(to_float(logits[n * C + c]) - lse[n]);
-    dlogits[n * C + c] = from_float<T>(factor * (total * probability - targets[n * C + c]));
-  }
-}
-
 // Rung 2, warp-per-row. A warp reads its row side by side, 4 sectors a request with every byte of them used, and the
 // logits twice instead of three times: maximum and sum are kept together (online_softmax.h). The second reading, beside
-// the targets, finds a row of up to a few thousand classes in L1. (One reading would do with T lse - sum t x, but that
-// difference of two large numbers loses what the loss is made of.)
+// the targets, finds a row of up to a few thousand classes in L1; a longer one comes from memory again.
 template <class T>
 __global__ void cross_entropy_soft_warp_per_row(const T* __restrict__ logits, const float* __restrict__ targets,
                                                 float* __restrict__ lse, float* __restrict__ row_loss, int64_t N,
@@ -87,25 +67,53 @@ __global__ void cross_entropy_soft_warp_per_row(const T* __restrict__ logits, co
   }
 }
 
+// Rung 3, online. With T = sum_c t the loss of a row is T lse - sum_c t x, which wants one reading, but a difference of
+// two large numbers that loses what the loss is made of. Taken from the maximum m it is a sum without cancellation:
+//     sum_c t (lse - x) = sum_c t (m - x) + T (lse - m),   m - x >= 0, lse - m = log sum_c exp(x - m) >= 0.
+// And a maximum need not be known beforehand: as Milakov and Gimelshein's sum (online_softmax.h) is scaled when the
+// maximum grows by d, so this one grows by T d, T being that of the targets so far. Each thread does so by the maximum
+// of what it has met itself, and lse alone is brought together. So each input is read once, however long the row; and
+// 16 bytes an access, wherever it starts (packs.h), by a block a row.
 template <class T>
-__global__ void cross_entropy_soft_backward_warp_per_row(const float* __restrict__ dloss, const T* __restrict__ logits,
-                                                         const float* __restrict__ targets,
-                                                         const float* __restrict__ lse, T* __restrict__ dlogits,
-                                                         int64_t N, int64_t C) {
-  const int64_t n = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
-  if (n >= N) return;
-  float total = 0;
-  for (int64_t c = threadIdx.x % 32; c < C; c += 32) total += targets[n * C + c];
-  total = warp_sum(total);
-  const float factor = dloss[0] / static_cast<float>(N);
-  for (int64_t c = threadIdx.x % 32; c < C; c += 32) {
-    const float probability = expf(to_float(logits[n * C + c]) - lse[n]);
-    dlogits[n * C + c] = from_float<T>(factor * (total * probability - targets[n * C + c]));
+__global__ void cross_entropy_soft_online(const T* __restrict__ logits, const float* __restrict__ targets,
+                                          float* __restrict__ lse, float* __restrict__ row_loss, int64_t C) {
+  constexpr int kWide = Pack<float>::kSize, kParts = Pack<T>::kSize / kWide;  // packs of targets beside one of logits
+  const int64_t n = blockIdx.x;
+  logits += n * C;
+  targets += n * C;
+  const Packing<T> packing = packing_of(logits, C);
+  MaxSum mine;
+  float total = 0, loss = 0;  // sum t and sum t (mine.maximum - x) of what this thread has met
+  for (int64_t k = threadIdx.x; k < packing.count; k += blockDim.x) {
+    const int64_t first = packing.first(k);
+    const Pack<T> pack = load_ragged(logits, first, C, -INFINITY);
+    Pack<float> shares[kParts];
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) shares[part] = load_ragged(targets, first + part * kWide, C);
+    const MaxSum next = append(mine, pack);
+    if (total != 0) loss += total * (next.maximum - mine.maximum);  // of no elements the maximum is none
+    mine = next;
+#pragma unroll
+    for (int e = 0; e < Pack<T>::kSize; ++e) {
+      if (first + e < 0 || first + e >= C) continue;  // 0 times infinity
+      const float share = shares[e / kWide].values[e % kWide];
+      total += share;
+      loss += share * (mine.maximum - to_float(pack.values[e]));
+    }
+  }
+  const MaxSum row = block_merge(mine);
+  const float log_sum = row.maximum + logf(row.sum);
+  if (total != 0) loss += total * (log_sum - mine.maximum);
+  loss = block_sum(loss);
+  if (threadIdx.x == 0) {
+    lse[n] = log_sum;
+    row_loss[n] = loss;
   }
 }
 
-// Rung 3, register-resident. What is wanted twice (forward the logits, backward the targets) was read twice. A team of
-// threads (row_team.h: a warp, or a block for longer rows) loads both rows once, 16 bytes a load, and keeps them.
+// Rung 4, register-resident. The online rung scales its sum for every pack, and gives a whole block to a short row. A
+// team of threads (row_team.h: a warp, or a block for longer rows) loads both rows once, 16 bytes a load, and keeps
+// them: the maximum is known before the first exponential is wanted.
 template <class Team, class T>
 __global__ void __launch_bounds__(Team::kBlockThreads)
     cross_entropy_soft_register_resident(const T* __restrict__ logits, const float* __restrict__ targets,
@@ -135,27 +143,6 @@ __global__ void __launch_bounds__(Team::kBlockThreads)
   }
 }
 
-template <class Team, class T>
-__global__ void __launch_bounds__(Team::kBlockThreads)
-    cross_entropy_soft_backward_register_resident(const float* __restrict__ dloss, const T* __restrict__ logits,
-                                                  const float* __restrict__ targets, const float* __restrict__ lse,
-                                                  T* __restrict__ dlogits, int64_t N, int64_t C) {
-  const int64_t n = Team::row();
-  if (n >= N) return;
-  const Packing<T> packing = packing_of(logits + n * C, C);
-  auto held = HeldRow<Team, T>::load(logits + n * C, packing, C, 0);
-  const auto shares = HeldRow<Team, T>::load_beside(targets + n * C, packing, C, 0);
-  const float factor = dloss[0] / static_cast<float>(N), log_sum = lse[n];
-  float total = 0;
-#pragma unroll
-  for (const float share : shares.values) total += share;
-  total = Team::sum(total);
-#pragma unroll
-  for (int i = 0; i < Team::kHeld; ++i)
-    held.values[i] = factor * (total * expf(held.values[i] - log_sum) - shares.values[i]);
-  held.store(dlogits + n * C, packing, C);
-}
-
 int64_t row_bytes(const Problem& problem) {
   return problem.extents[Rows::rows] * static_cast<int64_t>(sizeof(float));
 }
@@ -182,23 +169,13 @@ void launch_warp_per_row(const Problem& problem, void* const* operands, void* wo
   launch_mean(problem, operands, workspace, stream);
 }
 
-void launch_backward_thread_per_row(const Problem& problem, void* const* operands, void*, Stream stream) {
+void launch_online(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
   const int64_t N = problem.extents[Rows::rows], C = problem.extents[Rows::C];
   with_type(problem.dtype, [&]<class T>() {
-    launch(cross_entropy_soft_backward_thread_per_row<T>, {.grid = blocks_for(N, 64), .block = 64, .stream = stream},
-           as<const float>(operands[0]), as<const T>(operands[1]), as<const float>(operands[2]),
-           as<const float>(operands[3]), as<T>(operands[4]), N, C);
+    launch(cross_entropy_soft_online<T>, {.grid = blocks_for(N, 1), .block = kBlock, .stream = stream},
+           as<const T>(operands[0]), as<const float>(operands[1]), as<float>(operands[3]), as<float>(workspace), C);
   });
-}
-
-void launch_backward_warp_per_row(const Problem& problem, void* const* operands, void*, Stream stream) {
-  const int64_t N = problem.extents[Rows::rows], C = problem.extents[Rows::C];
-  with_type(problem.dtype, [&]<class T>() {
-    launch(cross_entropy_soft_backward_warp_per_row<T>,
-           {.grid = blocks_for(N, kWarps), .block = kBlock, .stream = stream}, as<const float>(operands[0]),
-           as<const T>(operands[1]), as<const float>(operands[2]), as<const float>(operands[3]), as<T>(operands[4]), N,
-           C);
-  });
+  launch_mean(problem, operands, workspace, stream);
 }
 
 void launch_register_resident(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
@@ -214,24 +191,20 @@ void launch_register_resident(const Problem& problem, void* const* operands, voi
   launch_mean(problem, operands, workspace, stream);
 }
 
-void launch_backward_register_resident(const Problem& problem, void* const* operands, void*, Stream stream) {
-  const int64_t N = problem.extents[Rows::rows], C = problem.extents[Rows::C];
-  with_type(problem.dtype, [&]<class T>() {
-    with_row_team(C, [&]<class Team>() {
-      launch(cross_entropy_soft_backward_register_resident<Team, T>,
-             {.grid = blocks_for(N, Team::kTeams), .block = Team::kBlockThreads, .stream = stream},
-             as<const float>(operands[0]), as<const T>(operands[1]), as<const float>(operands[2]),
-             as<const float>(operands[3]), as<T>(operands[4]), N, C);
-    });
-  });
-}
-
 constexpr const char* kExtents[] = {"rows", "C"};
 constexpr Problem kProblems[] = {
-    {{1, 2}},    {{3, 2}, {}, DType::f32, "dogs and cats"},        {{7, 31}},
-    {{33, 7}},   {{65, 10}, {}, DType::f32, "ten digits"},         {{9, 127}},
-    {{257, 3}},  {{32, 1000}, {}, DType::f32, "an ImageNet head"}, {{2, 4099}},
+    {{1, 2}},
+    {{3, 2}, {}, DType::f32, "dogs and cats"},
+    {{7, 31}},
+    {{33, 7}},
+    {{65, 10}, {}, DType::f32, "ten digits"},
+    {{9, 127}},
+    {{257, 3}},
+    {{32, 1000}, {}, DType::f32, "an ImageNet head"},
+    {{2, 4099}},
     {{1, 8191}},
+    {{1, 20011}},
+    {{1, 50021}},
 };
 constexpr Rung kRungs[] = {
     {"thread-per-row",
@@ -244,24 +217,17 @@ constexpr Rung kRungs[] = {
      {.dtypes = kFloats},
      launch_warp_per_row,
      row_bytes},
+    {"online",
+     "Loss, maximum and sum in one pass by a block, 16 bytes an access: each input is read once, whatever its length.",
+     {.dtypes = kFloats},
+     launch_online,
+     row_bytes},
     {"register-resident",
-     "A team of threads holds both rows in registers: each is read once.",
+     "A team of threads holds both rows in registers, so that no sum is scaled again and again.",
      {.dtypes = kFloats, .takes = fits_row_team, .takes_what = "rows that the registers of a block hold"},
      launch_register_resident,
      row_bytes},
 };
-constexpr Rung kBackwardRungs[] = {
-    {"thread-per-row", "A thread a row.", {.dtypes = kFloats}, launch_backward_thread_per_row},
-    {"warp-per-row",
-     "A warp reads and writes its row side by side, so whole sectors are used.",
-     {.dtypes = kFloats},
-     launch_backward_warp_per_row},
-    {"register-resident",
-     "A team of threads holds both rows in registers: each is read once.",
-     {.dtypes = kFloats, .takes = fits_row_team, .takes_what = "rows that the registers of a block hold"},
-     launch_backward_register_resident},
-};
-
 double elements(const Problem& p) {
   return static_cast<double>(p.extents[Rows::rows]) * static_cast<double>(p.extents[Rows::C]);
 }
@@ -298,38 +264,6 @@ const Op cross_entropy_soft = {
     .bound = {.c = 4, .terms = terms},
     .problems = kProblems,
     .rungs = kRungs,
-};
-
-const Op cross_entropy_soft_backward = {
-    .name = "cross_entropy_soft_backward",
-    .formula =
-        "dlogits[n,c] = dloss/N (sum_k targets[n,k] exp(logits[n,c] - lse[n]) - targets[n,c]); logits, targets, "
-        "dlogits (N, C), lse (N), dloss (1)",
-    .peer = nullptr,  // cuDNN has softmax, and no loss
-    .extent_names = kExtents,
-    .scalar_names = {},
-    .signature =
-        [](const Problem& p) {
-          const int64_t N = p.extents[Rows::rows], C = p.extents[Rows::C];
-          return Signature{5,
-                           {{"dloss", Role::input, DType::f32, 1, {1}},
-                            {"logits", Role::input, p.dtype, 2, {N, C}},
-                            {"targets", Role::input, DType::f32, 2, {N, C}, Fill::positive},
-                            {"lse", Role::input, DType::f32, 1, {N}, Fill::derived},
-                            {"dlogits", Role::output, p.dtype, 2, {N, C}}}};
-        },
-    .check = [](const Problem& p) { require_positive("cross_entropy_soft_backward", kExtents, p); },
-    .reference = reference::cross_entropy_soft_backward,
-    .flops = [](const Problem& p) { return 5 * elements(p); },
-    .bytes =
-        [](const Problem& p) {
-          return (2 * width(p) + 4) * elements(p) + 4.0 * static_cast<double>(p.extents[Rows::rows] + 1);
-        },
-    .bound = {.c = 4, .terms = [](const Problem& p) { return p.extents[Rows::C]; }},
-    // Without the longest row: over it a central difference of the loss has lost the digits that are compared.
-    .problems = std::span(kProblems).first(std::size(kProblems) - 1),
-    .rungs = kBackwardRungs,
-    .gradient_of = "cross_entropy_soft",
 };
 
 }  // namespace weft::WEFT_TARGET

@@ -7,6 +7,7 @@
 
 #include "kernels/catalogue_ops.h"
 #include "kernels/element.h"
+#include "kernels/kept_row.h"
 #include "kernels/launch.h"
 #include "kernels/launch_math.h"
 #include "kernels/online_softmax.h"
@@ -113,12 +114,9 @@ __global__ void softmax_vectorised(const T* __restrict__ x, T* __restrict__ y, i
 }
 
 // Rung 6, shared-resident. The second read was of what the threads had just held. Here each puts its packs into shared
-// memory as it appends them, and finds them there again: one read and one write, the floor, for rows of up to 56
-// thousand floats. A thread reads back only what it wrote itself, so no barrier is needed beyond that of the sum, and
-// neighbours' packs lie side by side: no bank conflicts. What it costs: a long row has an SM for itself, whose memory
-// pipe rests while the row's sum is brought together.
-constexpr int kWideBlock = 1024;
-
+// memory as it appends them, and finds them there again (kept_row.h): one read and one write, the floor, for rows of up
+// to 57 thousand floats. A thread reads back only what it wrote itself, so no barrier is needed beyond that of the sum.
+// What it costs: a long row has an SM for itself, whose memory pipe rests while the row's sum is brought together.
 template <class T, bool kLog>
 __global__ void __launch_bounds__(kWideBlock)
     softmax_shared_resident(const T* __restrict__ x, T* __restrict__ y, int64_t C) {
@@ -212,14 +210,8 @@ void launch_vectorised(const Problem& problem, void* const* operands, void*, Str
   });
 }
 
-// Bytes of shared memory for a row, wherever it starts.
-int64_t kept_bytes(const Problem& problem) {
-  return (ceil_div(problem.extents[Rows::C] * static_cast<int64_t>(width(problem)), 16) + 1) * 16;
-}
-
-// A block of compute capability 9.0 may have 227 KiB, one of 12.0 only 99; the warps' sums want a little of it.
 bool fits_shared(const Problem& problem) {
-  return kept_bytes(problem) <= 224 * 1024;
+  return fits_kept(problem, width(problem));
 }
 
 template <bool kLog>
@@ -228,8 +220,8 @@ void launch_shared_resident(const Problem& problem, void* const* operands, void*
   with_type(problem.dtype, [&]<class T>() {
     launch(softmax_shared_resident<T, kLog>,
            {.grid = blocks_for(rows, 1),
-            .block = C < kWideBlock * Pack<T>::kSize ? kBlock : kWideBlock,
-            .shared_bytes = static_cast<unsigned>(kept_bytes(problem)),
+            .block = kept_block(problem),
+            .shared_bytes = kept_shared_bytes(problem, width(problem)),
             .stream = stream},
            as<const T>(operands[0]), as<T>(operands[1]), C);
   });
@@ -286,7 +278,7 @@ constexpr Rung kRungs[] = {
      launch_vectorised<kLog>},
     {"shared-resident",
      "A block keeps the row in shared memory: one read and one write, for long rows too.",
-     {.exact_capability = 90, .dtypes = kFloats, .takes = fits_shared, .takes_what = "rows of 224 KiB at most"},
+     {.exact_capability = 90, .dtypes = kFloats, .takes = fits_shared, .takes_what = kKeptWhat},
      launch_shared_resident<kLog>},
     {"register-resident",
      "A team of threads holds the row in registers, all loads under way at once.",

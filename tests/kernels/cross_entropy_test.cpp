@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include "kernels/ops.h"
@@ -51,6 +53,39 @@ TEST_CASE("cross-entropy: a label outside the classes makes the loss and its row
                       for (int i = 0; i < 6; ++i) CHECK(std::isnan(results[4][i]) == (i >= 3));
                     });
   }
+}
+
+TEST_CASE("cross-entropy with shares: at the ends of float32 every rung says the same") {
+  const auto loss_of = [](const Values& logits, const Values& shares, const auto& check) {
+    const auto C = static_cast<std::int64_t>(logits.size());
+    call_every_rung("cross_entropy_soft", {{1, C}}, {logits, shares, Values(1), Values(1)},
+                    [&](const std::vector<Values>& results) { check(results[2][0], results[3][0]); });
+  };
+  loss_of({1000, -1000}, {0.5, 0.5}, [](double loss, double lse) {
+    CHECK(loss == 1000);
+    CHECK(lse == 1000);
+  });
+  // Further from the lowest float than a float reaches: what is gathered while the maximum grows starts from there.
+  const double large = static_cast<float>(3e38);
+  loss_of({large, large}, {0.5, 0.5}, [&](double loss, double lse) {
+    CHECK(loss == 0);
+    CHECK(lse == large);
+  });
+  // A row of which the threads of a block meet two parts, the second 500 above the first.
+  Values rising(1500, 0), shares(1500, 1);
+  std::fill(rising.begin() + 1024, rising.end(), 500);
+  const double lse_rising = 500 + std::log(1500 - 1024);
+  loss_of(rising, shares, [&](double loss, double lse) {
+    CHECK(std::abs(lse - lse_rising) <= 1e-4);
+    CHECK(std::abs(loss - (1500 * lse_rising - 476 * 500.0)) <= 20);  // of 521 thousand, in 1500 additions
+  });
+  loss_of({0, -kInfinity}, {0.5, 0.5}, [](double loss, double lse) {
+    CHECK(loss == kInfinity);
+    CHECK(lse == 0);
+  });
+  loss_of({0, -kInfinity}, {1, 0}, [](double loss, double) { CHECK(std::isnan(loss)); });  // 0 times infinity
+  loss_of({0, kNaN}, {1, 0}, [](double loss, double) { CHECK(std::isnan(loss)); });
+  loss_of({0, 0}, {kNaN, 0}, [](double loss, double) { CHECK(std::isnan(loss)); });
 }
 
 TEST_CASE("softmax: minus infinity is a probability of 0, a NaN spoils its own row alone") {

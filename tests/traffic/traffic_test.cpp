@@ -158,11 +158,10 @@ constexpr TrafficCase kCases[] = {
     {"global_avg_pool_backward", {{16, 7, 7, 512}}},
 };
 
-/// A call that the ladder's last rung does not take, for it keeps on the chip what here has no place there. Whatever
-/// waits for a sum over a row (or a channel) is then read again once the sum is known: what the last rung that runs
-/// must move is the minimum, and these tensors of (rows, C) once more. Of softmax's gradients and the losses "no place"
-/// means registers: rows of 20011 would fit in shared memory, as softmax's forward pass keeps them there, but their
-/// ladders have no such rung.
+/// A call that the ladder's last rung does not take, for it keeps on the chip what here has no place there. An earlier
+/// one may have place for it, or do without: a row too long for registers lies in shared memory. Else whatever waits
+/// for a sum over a row (or a channel) is read again once the sum is known: what the last rung that runs must move is
+/// the minimum, and these tensors of (rows, C) once more.
 struct LargeCase {
   const char* op;
   Problem problem;
@@ -179,11 +178,16 @@ constexpr LargeCase kLargeCases[] = {
     {"log_softmax", {{3, 20011}}, "shared-resident", 0, 0, "nothing: the row lies in shared memory meanwhile"},
     {"softmax", {{2, 131009}}, "vectorised", 1, 0, "x, for maximum and sum, and for y"},
     {"log_softmax", {{2, 131009}}, "vectorised", 1, 0, "x, for maximum and sum, and for y"},
-    {"softmax_backward", {{3, 20011}}, "vectorised", 2, 0, "dy and y, for the sum of their products, and for dx"},
-    {"log_softmax_backward", {{3, 20011}}, "vectorised", 1, 0, "dy, for its sum, and for dx; y for dx alone"},
-    {"cross_entropy_forward_backward", {{3, 20011}}, "vectorised", 1, 0, "logits, for the loss, and for dlogits"},
-    {"cross_entropy_soft", {{3, 20011}}, "warp-per-row", 1, 0, "logits, for maximum and sum, and beside the targets"},
-    {"cross_entropy_soft_backward", {{3, 20011}}, "warp-per-row", 0, 1, "targets, for their sum, and for dlogits"},
+    {"softmax_backward", {{3, 20011}}, "shared-resident", 0, 0, "nothing: dy and y lie in shared memory meanwhile"},
+    {"log_softmax_backward", {{3, 20011}}, "shared-resident", 0, 0, "nothing: dy lies there, and y waits for the sum"},
+    {"cross_entropy_forward_backward", {{3, 20011}}, "shared-resident", 0, 0, "nothing: the logits lie there"},
+    {"cross_entropy_soft", {{3, 20011}}, "online", 0, 0, "nothing: maximum, sum and loss are gathered together"},
+    {"cross_entropy_soft_backward", {{3, 20011}}, "shared-resident", 0, 0, "nothing: the targets lie there"},
+    {"softmax_backward", {{2, 131009}}, "vectorised", 2, 0, "dy and y, for the sum of their products, and for dx"},
+    {"log_softmax_backward", {{2, 131009}}, "vectorised", 1, 0, "dy, for its sum, and for dx; y for dx alone"},
+    {"cross_entropy_forward_backward", {{2, 131009}}, "vectorised", 1, 0, "logits, for the loss, and for dlogits"},
+    {"cross_entropy_soft", {{2, 131009}}, "online", 0, 0, "nothing: maximum, sum and loss are gathered together"},
+    {"cross_entropy_soft_backward", {{2, 131009}}, "warp-per-row", 0, 1, "targets, for their sum, and for dlogits"},
     {"batch_norm_train", {{110000, 8}, {1e-5, 0.1}}, "vectorised", 1, 0, "x, for its statistics, and for y"},
     {"batch_norm_train", {{110000, 8, 1, 1}, {1e-5, 0.1}}, "vectorised", 1, 0, "x; the residual for y alone"},
     {"batch_norm_train_backward", {{56000, 8}, {1e-5, 0.1}}, "vectorised", 2, 0, "dy and x, for the sums, and for dx"},
