@@ -113,16 +113,15 @@ __global__ void cross_entropy_soft_online(const T* __restrict__ logits, const fl
 
 // Rung 4, register-resident. The online rung scales its sum for every pack, and gives a whole block to a short row. A
 // team of threads (row_team.h: a warp, or a block for longer rows) loads both rows once, 16 bytes a load, and keeps
-// them: the maximum is known before the first exponential is wanted.
+// them: the maximum is known before the first exponential is wanted. A block adds up its rows' losses before it writes.
 template <class Team, class T>
 __global__ void __launch_bounds__(Team::kBlockThreads)
     cross_entropy_soft_register_resident(const T* __restrict__ logits, const float* __restrict__ targets,
-                                         float* __restrict__ lse, float* __restrict__ row_loss, int64_t N, int64_t C) {
-  const int64_t n = Team::row();
-  if (n >= N) return;  // the whole team leaves together
-  const Packing<T> packing = packing_of(logits + n * C, C);
-  const auto held = HeldRow<Team, T>::load(logits + n * C, packing, C, -INFINITY);
-  const auto shares = HeldRow<Team, T>::load_beside(targets + n * C, packing, C, 0);
+                                         float* __restrict__ lse, float* __restrict__ losses, int64_t N, int64_t C) {
+  const int64_t n = Team::row(), length = Team::length(N, C);
+  const Packing<T> packing = packing_of(logits + n * C, length);
+  const auto held = HeldRow<Team, T>::load(logits + n * C, packing, length, -INFINITY);
+  const auto shares = HeldRow<Team, T>::load_beside(targets + n * C, packing, length, 0);
   MaxSum row;
 #pragma unroll
   for (const float value : held.values) row.maximum = fmaxf(row.maximum, value);
@@ -134,21 +133,21 @@ __global__ void __launch_bounds__(Team::kBlockThreads)
 #pragma unroll
   for (int i = 0; i < Team::kHeld; ++i) {
     const int64_t c = held.column(packing, i);
-    if (c >= 0 && c < C) loss += shares.values[i] * (log_sum - held.values[i]);
+    if (c >= 0 && c < length) loss += shares.values[i] * (log_sum - held.values[i]);
   }
   loss = Team::sum(loss);
-  if (Team::rank() == 0) {
-    lse[n] = log_sum;
-    row_loss[n] = loss;
-  }
+  if (Team::rank() == 0 && n < N) lse[n] = log_sum;
+  store_block_loss<Team>(loss, N, losses);
 }
 
 int64_t row_bytes(const Problem& problem) {
   return problem.extents[Rows::rows] * static_cast<int64_t>(sizeof(float));
 }
 
-void launch_mean(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
-  launch_mean_of_row_losses(as<const float>(workspace), as<float>(operands[2]), problem.extents[Rows::rows], stream);
+/// Of `count` losses, of rows or of blocks of them.
+void launch_mean(const Problem& problem, int64_t count, void* const* operands, void* workspace, Stream stream) {
+  launch_mean_of_row_losses(as<const float>(workspace), as<float>(operands[2]), count, problem.extents[Rows::rows],
+                            stream);
 }
 
 void launch_thread_per_row(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
@@ -157,7 +156,7 @@ void launch_thread_per_row(const Problem& problem, void* const* operands, void* 
     launch(cross_entropy_soft_thread_per_row<T>, {.grid = blocks_for(N, 64), .block = 64, .stream = stream},
            as<const T>(operands[0]), as<const float>(operands[1]), as<float>(operands[3]), as<float>(workspace), N, C);
   });
-  launch_mean(problem, operands, workspace, stream);
+  launch_mean(problem, N, operands, workspace, stream);
 }
 
 void launch_warp_per_row(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
@@ -166,7 +165,7 @@ void launch_warp_per_row(const Problem& problem, void* const* operands, void* wo
     launch(cross_entropy_soft_warp_per_row<T>, {.grid = blocks_for(N, kWarps), .block = kBlock, .stream = stream},
            as<const T>(operands[0]), as<const float>(operands[1]), as<float>(operands[3]), as<float>(workspace), N, C);
   });
-  launch_mean(problem, operands, workspace, stream);
+  launch_mean(problem, N, operands, workspace, stream);
 }
 
 void launch_online(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
@@ -175,7 +174,7 @@ void launch_online(const Problem& problem, void* const* operands, void* workspac
     launch(cross_entropy_soft_online<T>, {.grid = blocks_for(N, 1), .block = kBlock, .stream = stream},
            as<const T>(operands[0]), as<const float>(operands[1]), as<float>(operands[3]), as<float>(workspace), C);
   });
-  launch_mean(problem, operands, workspace, stream);
+  launch_mean(problem, N, operands, workspace, stream);
 }
 
 void launch_register_resident(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
@@ -186,9 +185,9 @@ void launch_register_resident(const Problem& problem, void* const* operands, voi
              {.grid = blocks_for(N, Team::kTeams), .block = Team::kBlockThreads, .stream = stream},
              as<const T>(operands[0]), as<const float>(operands[1]), as<float>(operands[3]), as<float>(workspace), N,
              C);
+      launch_mean(problem, blocks_for(N, Team::kTeams), operands, workspace, stream);
     });
   });
-  launch_mean(problem, operands, workspace, stream);
 }
 
 constexpr const char* kExtents[] = {"rows", "C"};
@@ -198,6 +197,7 @@ constexpr Problem kProblems[] = {
     {{7, 31}},
     {{33, 7}},
     {{65, 10}, {}, DType::f32, "ten digits"},
+    {{11, 101}},
     {{9, 127}},
     {{257, 3}},
     {{32, 1000}, {}, DType::f32, "an ImageNet head"},

@@ -109,12 +109,11 @@ __global__ void __launch_bounds__(Team::kBlockThreads)
     cross_entropy_soft_backward_register_resident(const float* __restrict__ dloss, const T* __restrict__ logits,
                                                   const float* __restrict__ targets, const float* __restrict__ lse,
                                                   T* __restrict__ dlogits, int64_t N, int64_t C) {
-  const int64_t n = Team::row();
-  if (n >= N) return;
-  const Packing<T> packing = packing_of(logits + n * C, C);
-  auto held = HeldRow<Team, T>::load(logits + n * C, packing, C, 0);
-  const auto shares = HeldRow<Team, T>::load_beside(targets + n * C, packing, C, 0);
-  const float factor = dloss[0] / static_cast<float>(N), log_sum = lse[n];
+  const int64_t n = Team::row(), length = Team::length(N, C);
+  const Packing<T> packing = packing_of(logits + n * C, length);
+  auto held = HeldRow<Team, T>::load(logits + n * C, packing, length, 0);
+  const auto shares = HeldRow<Team, T>::load_beside(targets + n * C, packing, length, 0);
+  const float factor = dloss[0] / static_cast<float>(N), log_sum = n < N ? lse[n] : 0;
   float total = 0;
 #pragma unroll
   for (const float share : shares.values) total += share;
@@ -122,7 +121,7 @@ __global__ void __launch_bounds__(Team::kBlockThreads)
 #pragma unroll
   for (int i = 0; i < Team::kHeld; ++i)
     held.values[i] = factor * (total * expf(held.values[i] - log_sum) - shares.values[i]);
-  held.store(dlogits + n * C, packing, C);
+  held.store(dlogits + n * C, packing, length);
 }
 
 void launch_thread_per_row(const Problem& problem, void* const* operands, void*, Stream stream) {
@@ -183,6 +182,7 @@ constexpr Problem kProblems[] = {
     {{7, 31}},
     {{33, 7}},
     {{65, 10}, {}, DType::f32, "ten digits"},
+    {{11, 101}},
     {{9, 127}},
     {{257, 3}},
     {{32, 1000}, {}, DType::f32, "an ImageNet head"},

@@ -1,7 +1,8 @@
 #pragma once
-// A row of a (rows, C) matrix that a team of threads holds in registers: a warp where it fits, else a block. Each
-// thread holds kHeld elements as floats, packs of 16 bytes, so that neighbouring threads load neighbouring packs. A
-// team reads its row once, however often it is then looked at.
+// A row of a (rows, C) matrix that a team of threads holds in registers: some lanes of a warp, a warp, or a block,
+// whatever it takes. Each thread holds kHeld elements as floats, packs of 16 bytes, so that neighbouring threads load
+// neighbouring packs; rows of a few classes lie side by side, so a warp of several teams still does. A team reads its
+// row once, however often it is then looked at.
 
 #include <cstdint>
 
@@ -17,24 +18,32 @@ template <int kThreads_, int kTeams_, int kHeld_>
 struct RowTeam {
   static constexpr int kThreads = kThreads_, kTeams = kTeams_, kHeld = kHeld_;
   static constexpr int kBlockThreads = kThreads * kTeams;
-  static_assert(kThreads == 32 || kTeams == 1, "a team is a warp, or a whole block");
+  static_assert((kThreads <= 32 && 32 % kThreads == 0) || kTeams == 1, "a team is part of a warp, or a whole block");
 
   /// Of a thread, among the team's.
   __device__ static int rank() { return static_cast<int>(threadIdx.x % kThreads); }
   __device__ static int64_t row() { return int64_t{blockIdx.x} * kTeams + threadIdx.x / kThreads; }
+  /// C, or 0 where there is no such row: a team without one stays, for the others of its warp want its lanes.
+  __device__ static int64_t length(int64_t rows, int64_t C) { return row() < rows ? C : 0; }
 
-  /// Over the team, in every thread. All of its threads must call.
+  /// Over the team, in every thread. All threads of the block must call: those of a team, and of a warp, together.
   __device__ static float sum(float value) {
-    if constexpr (kThreads == 32)
-      return warp_sum(value);
-    else
+    if constexpr (kThreads > 32) {
       return block_sum(value);
+    } else {
+      for (int mask = kThreads / 2; mask > 0; mask /= 2) value += __shfl_xor_sync(kWholeWarp, value, mask);
+      return value;
+    }
   }
-  __device__ static MaxSum merge(const MaxSum& value) {
-    if constexpr (kThreads == 32)
-      return warp_merge(value);
-    else
+  __device__ static MaxSum merge(MaxSum value) {
+    if constexpr (kThreads > 32) {
       return block_merge(value);
+    } else {
+      for (int mask = kThreads / 2; mask > 0; mask /= 2)
+        value = weft::WEFT_TARGET::merge(
+            value, {__shfl_xor_sync(kWholeWarp, value.maximum, mask), __shfl_xor_sync(kWholeWarp, value.sum, mask)});
+      return value;
+    }
   }
 };
 
@@ -90,11 +99,29 @@ struct HeldRow {
 /// The longest row that the largest team of teams_of() holds, wherever it starts.
 inline constexpr int64_t kLongestHeldRow = 1024 * 16 - 8;
 
+inline constexpr int64_t kRagged = 7;  // places of the first pack that may lie before the row
+
+/// Calls run<Team>() for the fewest lanes, 8 elements each, that hold a row of C elements, wherever it starts, and says
+/// whether it did: not where that is a whole warp.
+template <class Run>
+bool with_part_of_warp(int64_t C, Run&& run) {
+  const int64_t places = C + kRagged;
+  if (places <= 2 * 8)
+    run.template operator()<RowTeam<2, 128, 8>>();
+  else if (places <= 4 * 8)
+    run.template operator()<RowTeam<4, 64, 8>>();
+  else if (places <= 8 * 8)
+    run.template operator()<RowTeam<8, 32, 8>>();
+  else if (places <= 16 * 8)
+    run.template operator()<RowTeam<16, 16, 8>>();
+  return places <= 16 * 8;
+}
+
 /// Calls run<Team>() for the smallest team that holds a row of C elements, wherever it starts. Two rows held at once
 /// (softmax's gradient) are 64 registers a thread at most, and 32 where a block has 1024 threads, which may have 64.
 template <class Run>
 void with_row_team(int64_t C, Run&& run) {
-  constexpr int64_t kRagged = 7;  // places of the first pack that may lie before the row
+  if (with_part_of_warp(C, run)) return;
   if (C + kRagged <= 32 * 8)
     run.template operator()<RowTeam<32, 8, 8>>();
   else if (C + kRagged <= 32 * 32)

@@ -138,15 +138,15 @@ __global__ void __launch_bounds__(kWideBlock)
 }
 
 // Rung 7, register-resident. Shared memory is one step away still, and a block a row is too much for short ones. A team
-// (a warp up to about 1000 columns, a block up to 16000) keeps its row in registers: all loads are under way together,
-// and maximum, sum and result are found without another access. Each element's exponential is computed once, by its
-// thread's own maximum, and scaled to the row's.
+// (two lanes for a few columns, a warp up to about 1000, a block up to 16000) keeps its row in registers: all loads are
+// under way together, and maximum, sum and result are found without another access. Each element's exponential is
+// computed once, by its thread's own maximum, and scaled to the row's.
 template <class Team, class T, bool kLog>
 __global__ void __launch_bounds__(Team::kBlockThreads)
     softmax_register_resident(const T* __restrict__ x, T* __restrict__ y, int64_t rows, int64_t C) {
-  if (Team::row() >= rows) return;  // the whole team leaves together
   x += Team::row() * C;
   y += Team::row() * C;
+  C = Team::length(rows, C);
   const Packing<T> packing = packing_of(x, C);
   auto held = HeldRow<Team, T>::load(x, packing, C, -INFINITY);
   MaxSum mine;
@@ -248,6 +248,7 @@ constexpr Problem kProblems[] = {
     {{33, 7}},
     {{1, 33}},
     {{65, 10}, {}, DType::f32, "lenet's digits"},
+    {{11, 101}},
     {{9, 127}},
     {{5, 257}},
     {{32, 1000}, {}, DType::f32, "an ImageNet head"},
