@@ -8,75 +8,87 @@
 #include <set>
 
 #include "core/fusion.h"
+#include "core/gathering.h"
 #include "core/ops.h"
 #include "core/problem.h"
 #include "kernels/error.h"
 #include "kernels/ops.h"
+#include "kernels/rung_table.h"
 #include "nn/model.h"
 
 namespace weft::bench {
 namespace {
 
+/// The type of a call's numbers and, in float32, whether its products are rounded to TF32.
+struct Arithmetic {
+  DType dtype = DType::f32;
+  bool tf32 = false;
+};
+
+/// The call in that arithmetic; an op whose products know no TF32 stays as it is.
+Problem in(const Arithmetic& arithmetic, const Op& op, Problem problem) {
+  problem.dtype = arithmetic.dtype;
+  const int tf32 = find_extent(op, "tf32");
+  if (arithmetic.tf32 && tf32 >= 0) problem.extents[tf32] = 1;
+  return problem;
+}
+
 /// Collects cases, each call once.
 class Collector {
  public:
   Collector(const Place& place, const CaseOptions& options)
-      : catalogue_(place.target->catalogue()), options_(options), op_(options.op), shape_(options.shape) {}
-
-  /// The call in each of the wanted types; in float32 also with TF32, where the op knows that.
-  void add(const Op& op, Problem problem, const std::string& set, const std::string& note,
-           const std::shared_ptr<const LoneNode>& node) {
-    add_types(op, problem, set, note, node);
-    const int tf32 = find_extent(op, "tf32");
-    if (tf32 < 0 || problem.extents[tf32] != 0) return;
-    problem.extents[tf32] = 1;
-    add_types(op, problem, set, note, node, true);
+      : place_(place),
+        catalogue_(place.target->catalogue()),
+        options_(options),
+        op_(options.op),
+        shape_(options.shape) {
+    for (const DType dtype : options.dtypes) arithmetics_.push_back({dtype});
+    if (std::ranges::count(options.dtypes, DType::f32) != 0) arithmetics_.push_back({DType::f32, true});
   }
 
-  void add_types(const Op& op, Problem problem, const std::string& set, const std::string& note,
-                 const std::shared_ptr<const LoneNode>& node, bool float32_alone = false) {
+  /// The call in each of the wanted types; in float32 also with TF32, where the op knows that.
+  void add(const Op& op, const Problem& problem, const std::string& set, const std::string& note,
+           const std::shared_ptr<const LoneNode>& node) {
     if (op.check != nullptr) op.check(problem);
-    if (!options_.op.empty() && !std::regex_search(op.name, op_)) return;
-    if (!options_.shape.empty() && !std::regex_search(shape_text(op, problem), shape_)) return;
-    for (const DType dtype : options_.dtypes) {
-      if (float32_alone && dtype != DType::f32) continue;
-      problem.dtype = dtype;
-      problem.note = nullptr;
-      if (std::ranges::none_of(op.rungs, [&](const Rung& rung) { return can_run(rung, problem, 0); })) continue;
-      // By its operands' types too: a cast names them itself, and is the same call whatever the problem's type is.
-      std::string key = fmt::format("{} {}", op.name, shape_text(op, problem));
-      const Signature signature = op.signature(problem);
-      bool dense = true;
-      for (int i = 0; i < signature.count; ++i) {
-        key += ' ';
-        key += dtype_text(signature.operands[i].dtype);
-        dense &= signature.operands[i].row_pitch == 0;
-      }
-      if (!dense) continue;
-      const auto [known, fresh] = index_.try_emplace(key, cases_.size());
-      if (fresh)
-        cases_.push_back({&op, problem, set, note, 1, node});
-      else if (Case& same = cases_[known->second]; same.set == set)
-        same.count += 1;
-    }
+    for (const Arithmetic& arithmetic : arithmetics_)
+      if (!arithmetic.tf32 || rounds_to_tf32(op, problem)) add_one(op, in(arithmetic, op, problem), set, note, node);
   }
 
   /// Every node of a graph that the catalogue has an entry for. Without its node a call has no peer that runs graphs:
   /// the cpu device fuses in its own way, and takes no node that comes fused.
   void add(const Graph& graph, const std::string& set, bool with_node = true) {
-    for (const Node& node : graph.nodes()) {
-      const std::string& name = node.definition->name;
-      const Op* op = find_op(catalogue_, name);
-      if (op == nullptr || !has_problem(name)) continue;
+    for_calls(graph, [&](const Node& node, const Op& op, const Problem& problem) {
       std::shared_ptr<LoneNode> lone;
       if (with_node) {
         lone = std::make_shared<LoneNode>(LoneNode{node, {}});
         for (const ValueId input : node.inputs) lone->inputs.push_back(input ? graph.value(input) : Value{});
       }
-      add(*op, problem_of(graph, node), set, node.name, lone);
-    }
+      add(op, problem, set, node.name, lone);
+    });
+  }
+  /// The same in one arithmetic alone, without the nodes.
+  void add(const Graph& graph, const std::string& set, const Arithmetic& arithmetic) {
+    for_calls(graph, [&](const Node& node, const Op& op, const Problem& problem) {
+      if (!arithmetic.tf32 || rounds_to_tf32(op, problem))
+        add_one(op, in(arithmetic, op, problem), set, node.name, nullptr);
+    });
   }
 
+  /// What a pass asks a device, answered by the ops' own choices for a GPU of that capability: a table of what was
+  /// measured has no say, or what it takes out of a graph would never be measured again.
+  RungOf rungs_of(const Arithmetic& arithmetic, int capability) const {
+    return [this, arithmetic, capability](const Node& node, std::span<const Value> inputs,
+                                          std::span<const Value> outputs) -> std::string_view {
+      const Op* op = find(node.definition->name.c_str());
+      if (op == nullptr) return {};
+      const Problem problem = in(arithmetic, *op, problem_of(node, inputs, outputs));
+      const int rung = pick_rung(*op, problem, capability, {}, {});
+      return rung < 0 ? std::string_view() : op->rungs[static_cast<std::size_t>(rung)].name;
+    };
+  }
+
+  const Place& place() const { return place_; }
+  std::span<const Arithmetic> arithmetics() const { return arithmetics_; }
   const Op* find(const char* name) const { return find_op(catalogue_, name); }
   std::span<const Op* const> catalogue() const { return catalogue_; }
   /// Set by set, as they came; in a set by type, as the options name them, TF32 last: where time is short, what was
@@ -93,8 +105,48 @@ class Collector {
   }
 
  private:
+  /// True where TF32 makes another call of it. Not so of a depthwise convolution, whose products no tensor core takes.
+  static bool rounds_to_tf32(const Op& op, const Problem& problem) {
+    const int tf32 = find_extent(op, "tf32"), groups = find_extent(op, "groups"), channels = find_extent(op, "C");
+    const bool depthwise =
+        groups >= 0 && problem.extents[groups] > 1 && problem.extents[groups] == problem.extents[channels];
+    return tf32 >= 0 && problem.extents[tf32] == 0 && !depthwise;
+  }
+
+  void add_one(const Op& op, Problem problem, const std::string& set, const std::string& note,
+               const std::shared_ptr<const LoneNode>& node) {
+    if (!options_.op.empty() && !std::regex_search(op.name, op_)) return;
+    if (!options_.shape.empty() && !std::regex_search(shape_text(op, problem), shape_)) return;
+    problem.note = nullptr;
+    if (std::ranges::none_of(op.rungs, [&](const Rung& rung) { return can_run(rung, problem, 0); })) return;
+    // By its operands' types too: a cast names them itself, and is the same call whatever the problem's type is.
+    std::string key = fmt::format("{} {}", op.name, shape_text(op, problem));
+    const Signature signature = op.signature(problem);
+    for (int i = 0; i < signature.count; ++i) {
+      if (signature.operands[i].row_pitch != 0) return;
+      key += ' ';
+      key += dtype_text(signature.operands[i].dtype);
+    }
+    const auto [known, fresh] = index_.try_emplace(key, cases_.size());
+    if (fresh)
+      cases_.push_back({&op, problem, set, note, 1, node});
+    else if (Case& same = cases_[known->second]; same.set == set)
+      same.count += 1;
+  }
+
+  template <class Look>
+  void for_calls(const Graph& graph, const Look& look) const {
+    for (const Node& node : graph.nodes()) {
+      const std::string& name = node.definition->name;
+      const Op* op = find_op(catalogue_, name);
+      if (op != nullptr && has_problem(name)) look(node, *op, problem_of(graph, node));
+    }
+  }
+
+  const Place& place_;
   std::span<const Op* const> catalogue_;
   const CaseOptions& options_;
+  std::vector<Arithmetic> arithmetics_;
   std::regex op_, shape_;
   std::vector<Case> cases_;
   std::map<std::string, std::size_t> index_;
@@ -212,18 +264,19 @@ void add_model(Collector& collector, const std::string& arch, std::int64_t batch
   const Graph step = model.graph({.batch = batch, .height = size, .width = size, .training = true});
   collector.add(step, set);
   // The same as a device of kernels fuses it (core/fusion.h), wherever a rung of a GPU can: the step's batch norms with
-  // add and ReLU, and for prediction the convolutions with scale, bias, add and ReLU.
-  const RungOf any_rung = [&](const Node& node, std::span<const Value> inputs,
-                              std::span<const Value> outputs) -> std::string_view {
-    const Op* op = collector.find(node.definition->name.c_str());
-    if (op == nullptr) return {};
-    const Problem problem = problem_of(node, inputs, outputs);
-    const int rung = pick_rung(*op, problem, kNewest);
-    return rung < 0 ? std::string_view() : op->rungs[static_cast<std::size_t>(rung)].name;
-  };
+  // add and ReLU, and for prediction the convolutions with scale, bias, add and ReLU. There is a rung for what is fused
+  // in every arithmetic or in none.
+  const RungOf any_rung = collector.rungs_of({}, kNewest);
   const std::string fused_set = set + " fused";
   collector.add(fused(step, any_rung), fused_set, false);
   collector.add(fused(model.graph({.batch = batch, .height = size, .width = size}), any_rung), fused_set, false);
+  // What training runs in the end: the fused step with its statistics gathered (core/gathering.h), which depends on the
+  // arithmetic and on the GPU. Calls that it shares with the sets before stay theirs.
+  const int capability = collector.place().on_gpu() ? collector.place().capability : kNewest;
+  for (const Arithmetic& arithmetic : collector.arithmetics()) {
+    const RungOf rung_of = collector.rungs_of(arithmetic, capability);
+    collector.add(gathered(fused(step, rung_of), rung_of), set + " gathered", arithmetic);
+  }
 }
 
 }  // namespace

@@ -32,9 +32,10 @@ struct Case {
 
 /// Which cases are wanted.
 struct CaseOptions {
-  /// Of: "gemm" (square 256 ... 8192 and ragged), a model's name (its training step at 224 pixels, and then as "...
-  /// fused" what fusing makes of the step and of prediction), "ops" (each op in one large shape), "catalogue" (the
-  /// shapes that the tests run, but those with gaps between their rows).
+  /// Of: "gemm" (square 256 ... 8192 and ragged), a model's name (its training step at 224 pixels; then as "... fused"
+  /// what fusing makes of the step and of prediction; then as "... gathered" what gathering statistics makes of the
+  /// fused step, in the types in which it does), "ops" (each op in one large shape), "catalogue" (the shapes that the
+  /// tests run, but those with gaps between their rows).
   std::vector<std::string> sets = {"gemm", "resnet34", "resnet50", "resnet18", "ops"};
   std::vector<std::int64_t> batches = {128, 32, 8, 1};  ///< of a model
   std::int64_t size = 224;                              ///< pixels a side

@@ -55,6 +55,7 @@ std::vector<std::string> independent_extents(const std::string& op) {
       {"conv2d", {"N", "K"}},
       {"conv2d_backward_data", {"N", "C"}},
       {"conv2d_backward_filter", {"K", "C"}},
+      {"conv2d_statistics", {"K"}},
       {"bias_add", {"rows"}},
       {"bias_backward", {"C"}},
       {"relu_bias_backward", {"C"}},
@@ -73,6 +74,8 @@ std::vector<std::string> independent_extents(const std::string& op) {
       {"batch_norm_eval", {"C"}},
       {"batch_norm_train_backward", {"C"}},
       {"batch_norm_eval_backward", {"C"}},
+      {"batch_norm_train_gathered", {"C"}},
+      {"batch_norm_fold", {"K"}},
       {"softmax", {"rows"}},
       {"log_softmax", {"rows"}},
       {"softmax_backward", {"rows"}},
@@ -82,10 +85,30 @@ std::vector<std::string> independent_extents(const std::string& op) {
       {"fill", {"n"}},
       {"scale", {"n"}},
       {"cast", {"n"}},
+      {"normalize_pixels", {"rows"}},
       {"sgd_step", {"n"}},
   };
   const auto found = extents.find(op);
   return found == extents.end() ? std::vector<std::string>{} : found->second;
+}
+
+std::string checked_whole(const std::string& op) {
+  constexpr const char* kMean = "a mean over all rows: of fewer each would weigh more";
+  constexpr const char* kNumbered = "whether an element is kept goes by its place in the whole";
+  static const std::map<std::string, std::string> reasons = {
+      {"cross_entropy", kMean},
+      {"cross_entropy_backward", kMean},
+      {"cross_entropy_forward_backward", kMean},
+      {"cross_entropy_soft", kMean},
+      {"cross_entropy_soft_backward", kMean},
+      {"binary_cross_entropy", kMean},
+      {"binary_cross_entropy_backward", kMean},
+      {"dropout", kNumbered},
+      {"dropout_backward", kNumbered},
+      {"sum", "one number of all"},
+  };
+  const auto found = reasons.find(op);
+  return found == reasons.end() ? std::string{} : found->second;
 }
 
 Truth::Truth(const Call& call, double budget) : call_(call), part_(call.problem()), part_signature_(call.signature()) {

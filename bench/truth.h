@@ -54,5 +54,8 @@ class Truth {
 /// Names of the extents along which a call of this op falls into independent parts, in the order to cut them; empty: it
 /// does not, or nobody has said so here.
 std::vector<std::string> independent_extents(const std::string& op);
+/// Why a call of this op is checked whole, however large it is; empty where it has independent extents, or nobody has
+/// said. Of every op one of the two is told.
+std::string checked_whole(const std::string& op);
 
 }  // namespace weft::bench

@@ -47,9 +47,11 @@ class Gatherer {
   bool pays(const Node& conv, const Node& norm) const {
     const std::string_view gathering = rung(with_statistics(conv)), alone = rung(conv);
     const bool gathers = !gathering.empty() && gathering != "gathered-after";
+    // Not by the same name alone: of the two ops one may have been measured and the other not.
+    const bool one_that_gathers = alone == gathering || alone.starts_with("implicit-");
     // gemm copies ahead in float32, and the rung that gathers does not.
     const bool as_good = alone == "pointwise-gemm" && !gathering.starts_with("implicit-gemm");
-    return gathers && (alone == gathering || as_good) && !rung(norm).starts_with("kept");
+    return gathers && (one_that_gathers || as_good) && !rung(norm).starts_with("kept");
   }
 
   static Node with_statistics(const Node& conv) {

@@ -19,12 +19,13 @@
 // 224 pixels the layers of 112 x 112 and 56 x 56 gather (1,605,632 and 401,408 rows), half of its batch norms'
 // elements. Where there are no clusters (8.0, 8.9) a block keeps 6,000 rows, and every layer gathers.
 //
-// And only where the rung that would convolve anyway is one that gathers. The others write y first and read it again:
-// no byte saved, or a faster convolution given up. But a 1x1 that would go to gemm, whose epilogue gathers nothing,
-// goes to the implicit rung that does: the same product, in tiles of half the size at worst, and one reading of y less.
-// Not so in float32, which is bound by its multiplications, and whose implicit rung keeps them waiting where gemm's
-// does not. There the layers that gather are those that go to implicit-gemm: 3x3 of 64 channels, and those with a
-// stride; Winograd's and the stem's rungs do not.
+// And only where the rung that would convolve anyway is one that gathers: conv2d's implicit ones, whether the op chose
+// it or a table of what was measured (kernels/rung_table.h). The others write y first and read it again: no byte saved,
+// or a faster convolution given up. But a 1x1 that would go to gemm, whose epilogue gathers nothing, goes to the
+// implicit rung that does: the same product, in tiles of half the size at worst, and one reading of y less. Not so in
+// float32, which is bound by its multiplications, and whose implicit rung keeps them waiting where gemm's does not.
+// There the layers that gather are those that go to implicit-gemm: 3x3 of 64 channels, and those with a stride;
+// Winograd's and the stem's rungs do not.
 
 #include "core/graph.h"
 #include "core/rung_of.h"

@@ -225,11 +225,51 @@ TEST_CASE("cases: a model's set is followed by what fusing makes of its step and
   CHECK(fused("batch_norm_train_backward", "has_residual=1,relu=1"));
   CHECK(fused("conv2d_backward_data", "has_residual=1"));  // where a shortcut's gradient is added
   CHECK(!fused("conv2d_backward_filter", ""));             // not fused: measured in the step's own set
-  bool seen = false;
-  for (const Case& item : cases) {
-    CHECK((!seen || item.set == "resnet18 N=8 fused"));
-    seen |= item.set == "resnet18 N=8 fused";
+  std::vector<std::string> order;
+  for (const Case& item : cases)
+    if (order.empty() || order.back() != item.set) order.push_back(item.set);
+  CHECK(order == std::vector<std::string>{"resnet18 N=8", "resnet18 N=8 fused", "resnet18 N=8 gathered"});
+}
+
+TEST_CASE("cases: then by what gathering statistics makes of the step, in the types in which it does") {
+  const auto cases = cases_of({"resnet34"}, 128);
+  const auto count = [&](const std::string& op, const std::string& arithmetic, const std::string& shape) {
+    int nodes = 0;
+    for (const Case& item : cases)
+      if (item.set == "resnet34 N=128 gathered" && op == item.op->name && item.arithmetic() == arithmetic &&
+          shape_text(*item.op, item.problem).find(shape) != std::string::npos)
+        nodes += item.count;
+    return nodes;
+  };
+  // The stem and layer1's six, which no cluster's shared memory keeps: tests/core/gathering_test.cpp.
+  CHECK(count("conv2d_statistics", "bf16", "N=128,H=224,W=224,C=3,K=64,R=7") == 1);
+  CHECK(count("conv2d_statistics", "bf16", "N=128,H=56,W=56,C=64,K=64,R=3") == 6);
+  CHECK(count("conv2d_statistics", "bf16", "") == 7);
+  CHECK(count("batch_norm_train_gathered", "bf16", "rows=1605632,C=64,relu=1") == 1);
+  CHECK(count("batch_norm_train_gathered", "bf16", "rows=401408,C=64,has_residual=1,relu=1") == 3);
+  CHECK(count("batch_norm_train_gathered", "bf16", "") == 7);
+  // In float32 the stem has a rung of its own, which does not gather; with TF32 it goes to tensor cores.
+  CHECK(count("conv2d_statistics", "f32", "N=128,H=56,W=56,C=64,K=64,R=3") == 6);
+  CHECK(count("conv2d_statistics", "f32", "") == 6);
+  CHECK(count("conv2d_statistics", "tf32", "N=128,H=224,W=224,C=3,K=64,R=7") == 1);
+  for (const char* op : {"conv2d", "conv2d_backward_data", "batch_norm_train"}) CHECK(count(op, "bf16", "") == 0);
+}
+
+TEST_CASE("cases: a depthwise convolution has no TF32") {
+  CaseOptions options;
+  options.sets = {"mobilenet_v2"};
+  options.batches = {2};
+  options.size = 32;
+  options.op = "^conv2d";
+  int depthwise = 0, tf32 = 0;
+  for (const Case& item : make_cases(make_place("simt"), options)) {
+    const bool grouped = item.problem.extents[extents::Conv2d::groups] > 1;
+    CHECK(!(grouped && item.arithmetic() == "tf32"));
+    depthwise += grouped;
+    tf32 += item.arithmetic() == "tf32";
   }
+  CHECK(depthwise > 0);
+  CHECK(tf32 > 0);
 }
 
 TEST_CASE("cases: what was asked for first comes first, TF32 last") {
@@ -245,7 +285,9 @@ TEST_CASE("cases: what was asked for first comes first, TF32 last") {
   }
   CHECK(order == std::vector<std::string>{"resnet18 N=1: bf16", "resnet18 N=1: f32", "resnet18 N=1: tf32",
                                           "resnet18 N=1 fused: bf16", "resnet18 N=1 fused: f32",
-                                          "resnet18 N=1 fused: tf32", "gemm: bf16", "gemm: f32", "gemm: tf32"});
+                                          "resnet18 N=1 fused: tf32", "resnet18 N=1 gathered: bf16",
+                                          "resnet18 N=1 gathered: f32", "resnet18 N=1 gathered: tf32", "gemm: bf16",
+                                          "gemm: f32", "gemm: tf32"});
 }
 
 TEST_CASE("cases: every op of the catalogue is measured in some large shape") {

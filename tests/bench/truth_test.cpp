@@ -93,6 +93,38 @@ TEST_CASE("truth: an element outside the part that was never written is found al
   CHECK(outside > caught);  // so most of these were indeed outside
 }
 
+TEST_CASE("truth: of every op it is said along what a call is cut, or why it is not") {
+  for (const Op* op : simt_place().target->catalogue()) {
+    CAPTURE(std::string(op->name));
+    const std::vector<std::string> extents = independent_extents(op->name);
+    CHECK(extents.empty() != checked_whole(op->name).empty());
+    for (const std::string& extent : extents) CHECK(find_extent(*op, extent.c_str()) >= 0);
+  }
+}
+
+TEST_CASE("truth: large calls are cut to about the operations that are allowed") {
+  const struct {
+    const char* op;
+    Problem problem;
+  } kLarge[] = {
+      {"conv2d_statistics", {{2, 14, 14, 8, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1}}},
+      {"batch_norm_train_gathered", {{500, 64}, {1e-5, 0.1}}},
+      {"batch_norm_fold", {{5000}, {1e-5}}},
+      {"normalize_pixels", {{9000, 3}}},
+  };
+  for (const auto& large : kLarge) {
+    CAPTURE(std::string(large.op));
+    const Call call(simt_place(), op_of(large.op), large.problem, 0, nullptr);
+    call.reset(0);
+    const Truth truth(call, 3e4);
+    CHECK(truth.share() < 0.5);
+    const Deviation unwritten = truth.judge();
+    CHECK(!unwritten.passes());
+    run_chosen(call);
+    CHECK(truth.judge().passes());
+  }
+}
+
 TEST_CASE("truth: every op's part agrees with its rung, in both types") {
   int parts = 0;
   for (const Op* op : simt_place().target->catalogue()) {

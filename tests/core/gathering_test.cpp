@@ -13,6 +13,8 @@
 #include "core/kernel_device.h"
 #include "core/ops.h"
 #include "core/passes.h"
+#include "core/problem.h"
+#include "kernels/rung_table.h"
 #include "tests/core/harness_nets.h"
 
 namespace weft::test {
@@ -109,6 +111,48 @@ TEST_CASE("gathering: where the device's rungs make it worth its bytes") {
   CHECK_FALSE(gathers(90, layer({128, 112, 112, 3}, 64, 3, DType::f32)));
   CHECK_FALSE(gathers(0, layer1));
   CHECK_FALSE(gathers(90, layer1, {.fuse = false}));
+}
+
+TEST_CASE(
+    "gathering: where a table of what was measured names another rung that gathers, and not where it names none") {
+  const Graph graph = layer({128, 56, 56, 64}, 64, 3);
+  const auto catalogue = simt::target().catalogue();
+  const auto gathers = [&](const RungTable& table) {
+    const RungOf rung_of = [&](const Node& node, std::span<const Value> inputs, std::span<const Value> outputs) {
+      const Op* op = find_op(catalogue, node.definition->name);
+      if (op == nullptr) return std::string_view();
+      const Problem problem = problem_of(node, inputs, outputs);
+      const int rung = pick_rung(*op, problem, 90, table.device(), std::span(&table, 1));
+      return rung < 0 ? std::string_view() : std::string_view(op->rungs[static_cast<std::size_t>(rung)].name);
+    };
+    return count_of(gathered(fused(graph, rung_of), rung_of), "batch_norm_train_gathered") == 1;
+  };
+  Problem call{{128, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1}};
+  call.dtype = DType::bf16;
+  const auto measured = [&](const char* conv2d, const char* statistics) {
+    RungTable table("made-up", 90);
+    if (conv2d != nullptr) table.add(*find_op(catalogue, "conv2d"), call, conv2d);
+    if (statistics != nullptr) table.add(*find_op(catalogue, "conv2d_statistics"), call, statistics);
+    return gathers(table);
+  };
+  CHECK(measured(nullptr, nullptr));
+  CHECK(measured("implicit-wgmma", nullptr));
+  CHECK(measured("implicit-mma", "implicit-wgmma"));
+  CHECK(measured(nullptr, "implicit-mma"));
+  CHECK_FALSE(measured("im2col-gemm", nullptr));
+  CHECK_FALSE(measured("implicit-wgmma", "gathered-after"));
+}
+
+TEST_CASE("gathering: every implicit rung of conv2d is one that gathers, and no other is") {
+  const auto catalogue = simt::target().catalogue();
+  const auto names = [&](const char* op) {
+    std::vector<std::string_view> found;
+    for (const Rung& rung : find_op(catalogue, op)->rungs)
+      if (std::string_view(rung.name).starts_with("implicit-")) found.push_back(rung.name);
+    return found;
+  };
+  CHECK(names("conv2d") == names("conv2d_statistics"));
+  CHECK(names("conv2d").size() + 1 == find_op(catalogue, "conv2d_statistics")->rungs.size());
 }
 
 /// y and the running statistics where the convolution gathers, in `rung`, and where the batch norm reads twice.
