@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/conv/implicit_gemm.h"
+#include "kernels/limits.h"
 #include "kernels/ops.h"
 
 namespace weft::WEFT_TARGET {
@@ -28,7 +29,8 @@ namespace {
 // they multiply, so its error may be 8 times the others' (Rung::bound_factor); a strict problem does without it.
 //
 // Backward data is a forward pass over dy with the filters turned by half a turn and their two channel axes swapped,
-// and padded by 2 - pad. Pictures are taken as many at a time as fit a fixed budget, as im2col's are.
+// and padded by 2 - pad. Pictures are taken as many at a time as fit a fixed budget, as im2col's are. (On simt it holds
+// all pictures of any test, but with WEFT_PART_BYTES, kernels/limits.h.)
 //
 // Backward filter has no rung here: it is another algorithm, F(3x3, 2x2), with the roles of filter and result
 // exchanged. Both of its operands would be transformed anew in each call (forward's filters are few), and the sums of
@@ -206,7 +208,7 @@ struct Plan {
   Plan(const TiledShape& z, int N) {
     const auto aligned_up = [](int64_t floats) { return ceil_div(floats, 64) * 64; };
     const int64_t image = kPlaces * z.tiles(1) * (z.C + z.K) * static_cast<int64_t>(sizeof(float));
-    images = static_cast<int>(std::clamp<int64_t>(kBudget / image, 1, N));
+    images = static_cast<int>(std::clamp<int64_t>(part_bytes_to_use(kBudget) / image, 1, N));
     picture = aligned_up(int64_t{kPlaces} * z.C * z.K);
     products = picture + aligned_up(kPlaces * z.tiles(images) * z.C);
     end = products + kPlaces * z.tiles(images) * z.K;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/conv/conv.h"
+#include "kernels/limits.h"
 
 namespace weft::WEFT_TARGET {
 
@@ -72,11 +73,11 @@ int64_t conv2d_in_parts_workspace(const Problem&, int64_t rows);
 int64_t conv2d_backward_data_in_parts_workspace(const Problem&, int64_t rows);
 int64_t conv2d_backward_filter_in_parts_workspace(const Problem&, int64_t rows);
 
-/// How many rows of columns `budget` bytes hold: those that forward and backward filter write, of x's type, or backward
-/// data's, of float.
+/// How many rows of columns `budget` bytes hold, or as many as a test allows (kernels/limits.h): those that forward and
+/// backward filter write, of x's type, or backward data's, of float.
 inline int64_t rows_within(int64_t budget, const Problem& problem, bool data = false) {
   const int64_t element_bytes = data || problem.dtype == DType::f32 ? 4 : 2;
-  return budget / (conv_shape(problem).patch() * element_bytes);
+  return part_bytes_to_use(budget) / (conv_shape(problem).patch() * element_bytes);
 }
 
 /// A rung of each pass with at most kBudget bytes of columns at a time, and its workspace.

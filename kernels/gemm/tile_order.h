@@ -6,6 +6,7 @@
 // rows of 8 read 24. So the tiles are taken in bands of kBand rows, column by column within a band.
 
 #include "kernels/gemm/wgmma_ring.h"
+#include "kernels/limits.h"
 
 namespace weft::WEFT_TARGET {
 
@@ -29,15 +30,15 @@ struct TileOrder {
 
 /// Multiprocessors of the current device, each of which runs one block of a persistent kernel. On simt two: there a
 /// block of rung 14 goes on to a second tile where y has three or more, and the one pair of blocks of rungs 15 and 16
-/// where it has two or more pairs of tiles.
+/// where it has two or more pairs of tiles. A test may let a GPU have as few (kernels/limits.h).
 inline int multiprocessor_count() {
 #if WEFT_TARGET_IS_CUDA
   int device = 0, count = 0;
   check_cuda(cudaGetDevice(&device), "the current device");
   check_cuda(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "the multiprocessor count");
-  return count;
+  return multiprocessors_to_use(count);
 #else
-  return 2;
+  return multiprocessors_to_use(2);
 #endif
 }
 
