@@ -174,6 +174,8 @@ inline constexpr Problem kPoolProblems[] = {
     {{2, 28, 28, 6, 2, 2, 2, 2, 0, 0, 14, 14}, {}, DType::f32, "lenet"},
     {{1, 20, 18, 72, 3, 3, 2, 2, 1, 1, 10, 9}, {}, DType::f32, "several strips of channels, the last narrower"},
     {{1, 8, 70, 32, 5, 1, 1, 1, 2, 0, 8, 70}, {}, DType::f32, "windows that reach back over two steps of rows"},
+    {{2, 2, 3, 17, 4, 5, 1, 1, 2, 2, 3, 3}, {}, DType::f32, "windows larger than the picture"},
+    {{1, 5, 7, 63, 2, 1, 3, 2, 0, 0, 2, 4}, {}, DType::f32, "63 channels, a stride over the window"},
 };
 
 }  // namespace weft::WEFT_TARGET

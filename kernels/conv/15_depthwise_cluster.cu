@@ -24,9 +24,10 @@ namespace {
 // for each group of channels would leave SMs idle there are more, as many as keep what they write below a hundredth of
 // what is read.
 
-constexpr int kMostBlocks = 8;      // of a cluster that every Hopper GPU takes
-constexpr int kBlocksWanted = 264;  // two for each of an H100's SMs
-constexpr int64_t kShare = 100;     // of what is read and written: what may be read or written besides
+constexpr int kMostBlocks = 8;          // of a cluster that every Hopper GPU takes
+constexpr int kBlocksWanted = 264;      // two for each of an H100's SMs
+constexpr int64_t kMostInGrid = 65528;  // whole clusters of blocks
+constexpr int64_t kShare = 100;         // of what is read and written: what may be read or written besides
 
 /// `blocks` to a cluster, `clusters` for each group of channels, `pictures` pictures a block.
 struct ClusteredPictures {
@@ -85,9 +86,11 @@ void launch_depthwise_cluster(const Walk& walk, int element_bytes, Stream stream
   const int blocks = blocks_for_pictures(z.N);
   const int64_t picture = (pixels_met(z) + int64_t{z.P} * z.Q) * element_bytes;
   const int64_t numbers = z.R * z.S * element_bytes + 8;  // and a scale and a shift
-  // So many pictures that the filters are a hundredth beside them, where that leaves blocks enough.
+  // So many pictures that the filters are a hundredth beside them, where that leaves blocks enough; and at least so
+  // many that the grid's second extent can number the blocks.
   const int64_t most = std::max<int64_t>(int64_t{z.N} * rolling.groups / kBlocksWanted, 1);
-  const ClusteredPictures cut(z.N, blocks, std::clamp<int64_t>(ceil_div(kShare * numbers, picture * blocks), 1, most));
+  const int64_t beside = std::clamp<int64_t>(ceil_div(kShare * numbers, picture * blocks), 1, most);
+  const ClusteredPictures cut(z.N, blocks, std::max<int64_t>(beside, ceil_div(z.N, kMostInGrid)));
   launch(depthwise_cluster<kVector, Walk>,
          {.grid = cut.grid(rolling),
           .block = kBlock,

@@ -1,8 +1,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <map>
+#include <regex>
 #include <tuple>
 
 #include "kernels/error.h"
@@ -94,19 +96,6 @@ class MutantNames {
   std::map<std::string, std::vector<std::string>> lines_;
 };
 
-/// True of an op that moves more than it computes.
-bool bound_by_memory(const Op& op) {
-  constexpr double kFlopsPerByte = 8;
-  return std::all_of(op.problems.begin(), op.problems.end(),
-                     [&](const Problem& problem) { return op.flops(problem) <= kFlopsPerByte * op.bytes(problem); });
-}
-
-/// What uses tensor cores or asynchronous copies; and every rung of a convolution, and of an op bound by memory.
-bool is_tried(const Op& op, const Rung& rung) {
-  return rung.needs.min_capability >= 80 || rung.needs.exact_capability >= 80 || bound_by_memory(op) ||
-         std::string_view(op.name).starts_with("conv2d");
-}
-
 std::vector<MutationCase> draw_cases(std::size_t cases_per_rung) {
   const Catalogue catalogue = simt::target().catalogue();
   std::vector<MutationCase> cases;
@@ -114,7 +103,6 @@ std::vector<MutationCase> draw_cases(std::size_t cases_per_rung) {
     if (!op_selected(op->name)) continue;
     const auto cheaper = [op](const Problem& a, const Problem& b) { return op->flops(a) < op->flops(b); };
     for (const Rung& rung : op->rungs) {
-      if (!is_tried(*op, rung)) continue;
       std::vector<Problem> problems;
       for (Problem problem : op->problems) {
         for (const DType type : {DType::f32, DType::bf16}) {
@@ -148,6 +136,34 @@ std::vector<MutationCase> draw_cases(std::size_t cases_per_rung) {
 }
 
 }  // namespace
+
+std::vector<std::string> synchronisations_in_source() {
+  // As kernels call them, and not __syncthreads() of a comment, or of a wrapper's name in kernels/ptx.
+  static const std::regex call(
+      R"(\b(__syncthreads|__syncwarp|named_barrier_(sync|arrive)|cluster_(sync|arrive|arrive_relaxed|wait)|)"
+      R"(mbarrier_(init|wait|arrive|arrive_expect_tx|arrive_cluster|arrive_cluster_relaxed)|fence_[a-z_]+|)"
+      R"(cp_async_(commit_group|wait_group|wait_all)|bulk_(commit_group|wait_group|wait_group_read)|)"
+      R"(wgmma_(fence|commit_group|wait_group)|set_max_registers_(inc|dec))(<[^>()]*>)?\()");
+  const std::filesystem::path root = WEFT_SOURCE_ROOT;
+  std::vector<std::string> places;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(root / "kernels")) {
+    const std::filesystem::path file = entry.path().lexically_relative(root);
+    const std::string folder = std::next(file.begin())->string();
+    if (folder == "ptx" || folder == "simt" || (file.extension() != ".cu" && file.extension() != ".h")) continue;
+    std::ifstream stream(entry.path());
+    std::string line;
+    for (int number = 1; std::getline(stream, line); ++number) {
+      const std::string code = line.substr(0, line.find("//"));
+      if (std::regex_search(code, call)) places.push_back(fmt::format("{}:{}", file.generic_string(), number));
+    }
+  }
+  std::sort(places.begin(), places.end());
+  return places;
+}
+
+std::string place_of(const simt::SyncSite& site) {
+  return fmt::format("{}:{}", within_project(site.file), site.line);
+}
 
 std::string MutationCase::name() const {
   char text[256];

@@ -1,7 +1,7 @@
 #pragma once
-// Mutation testing of synchronisation: the list of places where the tensor-core, the asynchronous and the memory-bound
-// rungs synchronise, each given a fault in turn, and whether any run then shows it. Every place is left out; a wait
-// that names a phase of an mbarrier also gets a phase that never flips, and one that is inverted.
+// Mutation testing of synchronisation: the list of places where the rungs synchronise, each given a fault in turn, and
+// whether any run then shows it. Every place is left out; a wait that names a phase of an mbarrier also gets a phase
+// that never flips, and one that is inverted.
 
 #include <cstddef>
 #include <cstdint>
@@ -40,14 +40,19 @@ struct MutationPlan {
   std::vector<Mutant> mutants;      ///< by fault, file and line
 };
 
-/// Runs every rung that needs tensor cores or asynchronous copies (Needs::min_capability from 80 on), and every rung of
-/// a convolution or of an op that is bound by memory, on its op's small shapes, and lists the sites that they come by;
-/// of a rung at most `cases_per_rung`, from the cheapest to the dearest, with the longest sums among them. Throws
-/// weft::Error where an unmutated run fails or its bits depend on the seed.
+/// Runs every rung on its op's small shapes, and lists the sites that they come by; of a rung at most `cases_per_rung`,
+/// from the cheapest to the dearest, with the longest sums among them. Throws weft::Error where an unmutated run fails
+/// or its bits depend on the seed.
 MutationPlan plan_mutants(std::size_t cases_per_rung);
 
 /// How the mutant was found out ("another result (seed 1 of gemm/mma-sync bf16 M=31 ...)"), or empty: it survived.
 std::string try_mutant(const MutationPlan& plan, const Mutant& mutant);
+
+/// Every line of kernels/ that calls for a synchronisation, "kernels/gemm/9_mma_sync.cu:47", sorted: what the list of
+/// mutants must have. Their wrappers (kernels/ptx/) and the machine (kernels/simt/) are left out.
+std::vector<std::string> synchronisations_in_source();
+/// Where a site is, in the same form.
+std::string place_of(const simt::SyncSite& site);
 
 /// One line of survivors.txt: a mutant that no run can find out, and why that is right.
 struct Survivor {

@@ -1,11 +1,12 @@
-// Each synchronisation of the tensor-core, asynchronous and memory-bound rungs, left out, must show; so must each wait
-// for an mbarrier's phase whose parity never flips, or is inverted.
+// Each synchronisation of the kernels, left out, must show; so must each wait for an mbarrier's phase whose parity
+// never flips, or is inverted.
 //
 // The list of mutants is generated: every site that a run comes by (kernels/simt/machine.h: sync_sites()), with every
-// fault that it can have. Without further ado a fixed sample of them is tried: some of what can be left out, and every
-// phase; WEFT_MUTANTS=all, or `ctest --preset mutants`, tries them all (those of
-// the ops in WEFT_OPS, where that is set: WEFT_OPS=softmax,sum; a helper's mutant may then want another op to show). A
-// mutant that no run finds out has to stand in survivors.txt with the reason why the fault changes nothing.
+// fault that it can have; and every line of the source that synchronises has to be such a site. Without further ado a
+// fixed sample of them is tried: some of what can be left out, and every phase; WEFT_MUTANTS=all, or `ctest --preset
+// mutants`, tries them all (those of the ops in WEFT_OPS, where that is set: WEFT_OPS=softmax,sum; a helper's mutant
+// may then want another op to show). A mutant that no run finds out has to stand in survivors.txt with the reason why
+// the fault changes nothing.
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -14,6 +15,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <limits>
+#include <set>
 #include <string>
 
 #include "tests/mutation/mutants.h"
@@ -47,6 +49,15 @@ TEST_CASE("mutants: a synchronisation with a fault is found out, or listed with 
   REQUIRE(!plan.mutants.empty());
   for (const Survivor& survivor : survivors)
     CHECK_MESSAGE(names_clause(survivor), "its reason does not begin with a clause (survivors.txt): ", survivor.key);
+
+  if (std::getenv("WEFT_OPS") == nullptr) {
+    std::set<std::string> met;
+    for (const Mutant& mutant : plan.mutants) met.insert(place_of(mutant.site));
+    const std::vector<std::string> places = synchronisations_in_source();
+    CHECK(places.size() >= 50);  // else the search has gone wrong
+    for (const std::string& place : places)
+      CHECK_MESSAGE(met.count(place) == 1, "a synchronisation that no run comes by, and so none can miss: ", place);
+  }
 
   const auto left_out =
       static_cast<std::size_t>(std::count_if(plan.mutants.begin(), plan.mutants.end(), [](const Mutant& mutant) {
