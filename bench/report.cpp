@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kFormat = 1;
+constexpr int kFormat = 2;
 
 Json number(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
@@ -118,6 +118,14 @@ std::string to_json(const Report& report) {
   json["meaningless_as_kernel_speed"] = report.meaningless;
   json["peers"] = report.peers;
   json["left_out"] = report.left_out;
+  json["passed_over"] = Json::array();
+  for (const PassedOver& one : report.passed_over)
+    json["passed_over"].push_back({{"set", one.set},
+                                   {"op", one.op},
+                                   {"arithmetic", one.arithmetic},
+                                   {"count", one.count},
+                                   {"of", one.of},
+                                   {"budget", one.budget}});
   json["ceilings"] = {{"bytes_per_second", number(report.ceilings.bytes_per_second)},
                       {"flops_per_second", report.ceilings.flops_per_second}};
   json["rows"] = Json::array();
@@ -147,6 +155,10 @@ Report from_json(const std::string& text, const std::string& where) {
     report.meaningless = json.at("meaningless_as_kernel_speed").get<bool>();
     report.peers = json.at("peers").get<std::vector<std::string>>();
     report.left_out = json.at("left_out").get<std::vector<std::string>>();
+    for (const Json& one : json.at("passed_over"))
+      report.passed_over.push_back({one.at("set").get<std::string>(), one.at("op").get<std::string>(),
+                                    one.at("arithmetic").get<std::string>(), one.at("count").get<int>(),
+                                    one.at("of").get<int>(), one.at("budget").get<double>()});
     report.ceilings.bytes_per_second = number_of(json.at("ceilings").at("bytes_per_second"));
     report.ceilings.flops_per_second = json.at("ceilings").at("flops_per_second").get<std::map<std::string, double>>();
     for (const Json& one : json.at("rows")) {
@@ -166,25 +178,43 @@ Report from_json(const std::string& text, const std::string& where) {
   }
 }
 
-std::string passed_over_text(const std::string& set, int passed_over, int of, double budget, const std::string& calls) {
-  return fmt::format("{}: {} of {} measurements are left out, for the {:.0f} s were up: {}", set, passed_over, of,
-                     budget, calls);
+std::vector<std::string> passed_over_lines(const Report& report) {
+  std::vector<std::string> lines;
+  std::set<std::string> sets;
+  for (const PassedOver& first : report.passed_over) {
+    if (!sets.insert(first.set).second) continue;
+    int count = 0, of = 0;
+    double budget = 0;
+    std::string calls;
+    for (const PassedOver& one : report.passed_over) {
+      if (one.set != first.set) continue;
+      count += one.count;
+      of += one.of;
+      budget = std::max(budget, one.budget);
+      calls += fmt::format("{}{} of {} {}", calls.empty() ? "" : ", ", one.count, one.op, one.arithmetic);
+    }
+    lines.push_back(fmt::format("{}: {} of {} measurements are left out, for the {:.0f} s were up: {}", first.set,
+                                count, of, budget, calls));
+  }
+  return lines;
 }
 
 Report merged(Report older, const Report& newer) {
   if (older.device != newer.device || older.capability != newer.capability)
     fail(fmt::format("results of different devices do not make one report: {}, and {}", older.device, newer.device));
   const auto key = [](const Row& row) { return fmt::format("{} {} {}", call_of(row), row.who, row.is_peer); };
-  std::set<std::string> rows, sets;
+  // By op and arithmetic: a set may be measured in several goes, an op or a type each.
+  const auto part = [](const auto& one) { return fmt::format("{} {} {}", one.set, one.op, one.arithmetic); };
+  std::set<std::string> rows, parts;
   for (const Row& row : newer.rows) {
     rows.insert(key(row));
-    sets.insert(row.set);
+    parts.insert(part(row));
   }
+  for (const PassedOver& one : newer.passed_over) parts.insert(part(one));
   std::erase_if(older.rows, [&](const Row& row) { return rows.contains(key(row)); });
-  std::erase_if(older.left_out, [&](const std::string& line) {
-    return std::ranges::any_of(sets, [&](const std::string& set) { return line.starts_with(set + ": "); });
-  });
+  std::erase_if(older.passed_over, [&](const PassedOver& one) { return parts.contains(part(one)); });
   Report both = newer;
+  both.passed_over.insert(both.passed_over.begin(), older.passed_over.begin(), older.passed_over.end());
   both.rows = std::move(older.rows);
   both.rows.insert(both.rows.end(), newer.rows.begin(), newer.rows.end());
   const auto unite = [](std::vector<std::string>& all, const std::vector<std::string>& more) {
@@ -221,6 +251,7 @@ std::string to_markdown(const Report& report) {
   if (report.meaningless)
     text += "\n**These times say nothing about a kernel's speed: the SIMT machine ran the kernels on the CPU.**\n";
   for (const std::string& line : report.left_out) text += fmt::format("\n{}.\n", line);
+  for (const std::string& line : passed_over_lines(report)) text += fmt::format("\n{}.\n", line);
   if (const std::string cut = cut_short_text(report); !cut.empty()) text += fmt::format("\n{}.\n", cut);
   if (report.ceilings.bytes_per_second > 0) {
     text += fmt::format("\nCeilings measured in this run: copy {:.4g} GB/s", report.ceilings.bytes_per_second * 1e-9);

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cmath>
 #include <deque>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,6 +37,8 @@ class Runner {
     const Rung* rung;   ///< null: the peer
   };
   void register_all();
+  /// Its set, op and arithmetic; nothing counted yet.
+  PassedOver part_of(const Item& item) const;
   void measure(const Item& item, void* state);
   Session& session(std::size_t which);
 
@@ -52,7 +53,6 @@ class Runner {
   Report report_;
   std::vector<std::size_t> row_case_;  ///< the case of each row
   std::chrono::steady_clock::time_point start_;
-  std::map<std::string, std::map<std::string, int>> passed_over_;  ///< measurements, by set, then op and arithmetic
 };
 
 }  // namespace weft::bench

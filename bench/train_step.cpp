@@ -28,7 +28,7 @@ struct Options {
   std::string arch = "resnet18", device = "cpu", math = "fast";
   std::int64_t size = 128, batch = 32;
   int threads = 2, steps = 7;
-  bool amp = false, compile = false, profile = false;
+  bool amp = false, compile = false, profile = false, no_fuse = false;
 };
 
 constexpr int kWarmUp = 3;
@@ -55,6 +55,7 @@ void measure(const Options& options) {
   const Model model = make_model(options.arch, {"a", "b"});
   ExecutorOptions how;
   how.compile.math = options.math == "fast" ? Math::fast : Math::strict;
+  how.compile.fuse = !options.no_fuse;
   Executor executor(device,
                     model.graph({.batch = options.batch,
                                  .height = options.size,
@@ -91,8 +92,9 @@ void measure(const Options& options) {
     fmt::print("{}\n", executor.profile_table());
     fmt::print("{}\n", to_text(executor.memory(), executor.graph(), executor.program()));
   }
-  fmt::print("weft {}, {}, {} math, {:.0f} MiB, loss {:.4f} -> {:.4f}\n", version(), device->describe(), options.math,
-             static_cast<double>(executor.total_bytes()) / (1 << 20), first_loss, last_loss);
+  fmt::print("weft {}, {}, {} math{}, {:.0f} MiB, loss {:.4f} -> {:.4f}\n", version(), device->describe(), options.math,
+             options.no_fuse ? ", nothing fused" : "", static_cast<double>(executor.total_bytes()) / (1 << 20),
+             first_loss, last_loss);
   const auto rate = [&](double time) { return static_cast<double>(options.batch) / time; };
   fmt::print("{} {}px batch {} {}: median {:.1f} img/s (best {:.1f}, worst {:.1f})\n", options.arch, options.size,
              options.batch, options.amp ? "bf16" : "fp32", rate(seconds[seconds.size() / 2]), rate(seconds.front()),
@@ -115,6 +117,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_flag("--amp", options.amp, "bfloat16 with float32 weights, on cuda and simt");
   app.add_flag("--compile", options.compile, "accepted for the peer's sake: a graph is always compiled");
+  app.add_flag("--no-fuse", options.no_fuse, "every node of the graph in a kernel of its own: what fusing is worth");
   app.add_flag("--profile", options.profile, "where the time goes, step by step");
   cli::add_version(app);
   try {

@@ -168,6 +168,7 @@ int measure(Options& options) {
   Runner runner(place, std::move(cases), options.run);
   const Report& report = runner.run();
   for (const std::string& line : report.left_out) fmt::print("{}\n", line);
+  for (const std::string& line : passed_over_lines(report)) fmt::print("{}\n", line);
   if (report.meaningless)
     fmt::print("These times say nothing about a kernel's speed: the SIMT machine ran them on the CPU.\n");
   write_report(report, options);
@@ -208,7 +209,7 @@ int main(int argc, char** argv) {
   app.add_option("--device", options.device, "cuda, cuda:N, simt (times mean nothing there) or cpu (oneDNN alone)")
       ->capture_default_str();
   app.add_option("--sets", options.cases.sets,
-                 "Shapes: gemm, ops, catalogue, or a model's training step, and what fusing makes of it")
+                 "Shapes: gemm, ops, catalogue, or a model's training step, and what fusing and gathering make of it")
       ->delimiter(',')
       ->capture_default_str();
   app.add_option("--batches", options.cases.batches, "Pictures a batch, of a model")

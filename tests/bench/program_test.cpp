@@ -1,29 +1,19 @@
-// weft_bench, gpu_check and readme_table as a person runs them, without a GPU.
+// weft_bench and readme_table as a person runs them, without a GPU.
 
 #include <doctest/doctest.h>
-#include <fmt/format.h>
 
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "bench/report.h"
 #include "core/chart.h"
 #include "core/problem.h"
 #include "kernels/rung_table.h"
-#include "tests/tools/harness.h"
+#include "tests/bench/programs.h"
 
 namespace weft::tests {
 namespace {
 
 namespace fs = std::filesystem;
-
-ProcessResult weft_bench(const std::vector<std::string>& arguments, const ProcessOptions& options = {}) {
-  return run_program("weft_bench", arguments, options);
-}
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 const std::vector<std::string> kTiny = {"--device",  "simt",
                                         "--sets",    "catalogue",
@@ -36,11 +26,6 @@ const std::vector<std::string> kTiny = {"--device",  "simt",
 std::vector<std::string> tiny(std::vector<std::string> more) {
   more.insert(more.begin(), kTiny.begin(), kTiny.end());
   return more;
-}
-
-/// True where a GPU is here: then what is said of its absence is not.
-bool gpu_here() {
-  return weft_bench({"--describe", "--device", "cuda"}).status == 0;
 }
 
 TEST_CASE("weft_bench --rungs: each rung with what it needs and its idea") {
@@ -152,7 +137,8 @@ TEST_CASE("weft_bench: filters, Google Benchmark's flags, and a budget that pass
   const auto late = weft_bench(tiny({"--budget", "0.000001"}));
   CHECK(late.status == 0);
   CHECK(has(late.out, " measurements are left out, for the 0 s were up: "));
-  CHECK(has(late.out, "3 of relu bf16, 3 of relu f32, "));
+  CHECK(has(late.out, " s were up: 3 of relu f32, "));
+  CHECK(has(late.out, ", 3 of relu bf16, "));
 }
 
 TEST_CASE("weft_bench: bad usage is one line and status 2, no GPU one line and status 1") {
@@ -225,139 +211,6 @@ TEST_CASE("weft_bench --from: several files make one report") {
   const std::string table = read_all(folder / "both/bench.md");
   CHECK(has(table, "## relu"));
   CHECK(has(table, "## softmax"));
-}
-
-/// Runs a script of the tree on this build's programs.
-ProcessResult script(const std::string& path, const std::vector<std::string>& arguments,
-                     std::vector<std::string> environment = {}) {
-  environment.insert(environment.begin(), std::string("WEFT_BIN=") + WEFT_PROGRAMS);
-  return run_program(std::string(WEFT_ROOT) + "/" + path, arguments, {.environment = std::move(environment)});
-}
-
-TEST_CASE("gpu_check --device simt: goes through every stage and leaves at most eight files") {
-  const TemporaryFolder folder;
-  const auto run = script("tools/gpu_check", {(folder / "out").string(), "--device", "simt"});
-  INFO(run.out);
-  INFO(run.err);
-  CHECK(run.status == 0);
-  const std::string summary = read_all(folder / "out/summary.md");
-  for (const char* part :
-       {"| tests | passed |", "| sanitizers | not run: compute-sanitizer watches GPUs, and this is simt |",
-        "| bench-gemm | passed |", "| bench-resnet34 | passed |", "| bench-ops | passed |",
-        "| bench-resnet50 | passed |", "| train | passed |", "| resnet34 N=2 | conv2d_backward_filter | f32 | 1 |",
-        "| resnet50 N=2 fused | conv2d | f32 |", "| catalogue | gemm | f32 |", "| catalogue | relu | f32 |",
-        "the SIMT machine", "weft 0."})
-    CHECK_MESSAGE(has(summary, part), part);
-  CHECK(has(run.out, summary));
-  int files = 0;
-  for (const auto& entry : fs::directory_iterator(folder / "out")) files += entry.is_regular_file() ? 1 : 100;
-  CHECK(files <= 8);
-  CHECK(bench::from_json(read_all(folder / "out/bench.json"), "bench.json").rows.size() >= 40);
-  CHECK(RungTable::parse(read_all(folder / "out/rungs.txt"), "rungs.txt").entries().size() >= 8);
-}
-
-/// Writes an executable script, and returns its folder.
-std::string fake_program(const TemporaryFolder& folder, const std::string& name, const std::string& text) {
-  const std::string path = folder.write("bin/" + name, "#!/bin/bash\n" + text);
-  fs::permissions(path, fs::perms::owner_all);
-  return (folder / "bin").string();
-}
-
-TEST_CASE("gpu_check: a bench that passes over measurements is incomplete, and a second call completes it") {
-  const TemporaryFolder folder;
-  const std::string out = (folder / "out").string();
-  const std::string bin = fake_program(folder, "weft_bench",
-                                       "for a in \"$@\"; do [ \"${last:-}\" = --budget ] && a=0.000001; all+=(\"$a\"); "
-                                       "last=$a; done\nexec \"" WEFT_PROGRAMS "/weft_bench\" \"${all[@]}\"\n");
-  const std::vector<std::string> arguments = {out, "--device", "simt", "--stages", "bench-resnet34,bench-ops"};
-  const auto late = script("tools/gpu_check", arguments, {"WEFT_BIN=" + bin});
-  CHECK(late.status == 1);
-  CHECK(has(late.out, "| bench-ops | INCOMPLETE: catalogue: 3 of 3 measurements are left out, "));
-  CHECK(has(late.out, "| bench-resnet34 | INCOMPLETE: resnet34 N=2: "));
-  CHECK(has(late.out, "resnet34 N=2 fused: "));
-  CHECK(has(late.out, " of conv2d_backward_data f32"));
-  const auto again = script("tools/gpu_check", arguments);
-  CHECK(again.status == 0);
-  CHECK(has(again.out, "| bench-resnet34 | passed |"));
-  CHECK(!has(read_all(folder / "out/bench.md"), "left out"));
-  CHECK(has(read_all(folder / "out/bench.md"), "## conv2d_backward_data"));
-}
-
-TEST_CASE("gpu_check: a step that fails is a failure, and only one that does not fit the memory is passed by") {
-  // A machine that says it has a GPU, and no PyTorch.
-  const auto run = [](const std::string& amp_resnet50, const std::string& others = "") {
-    const TemporaryFolder folder;
-    fake_program(folder, "weft_bench", "echo a made-up GPU\n");
-    fake_program(folder, "python3", "exit 1\n");
-    const std::string fine = "echo 'resnet34 224px batch 64 fp32: median 12.5 img/s (best 13, worst 12)'\n";
-    const std::string bin = fake_program(
-        folder, "train_step", "case \"$*\" in *resnet50*--amp*) " + amp_resnet50 + " ;; esac\n" + others + "\n" + fine);
-    return script("tools/gpu_check", {(folder / "out").string(), "--stages", "train"},
-                  {"WEFT_BIN=" + bin, "PATH=" + bin + ":" + std::getenv("PATH")});
-  };
-  const std::string full =
-      "echo 'train_step: cuda:0: not enough memory at batch 128: need 90 GiB, have 79 GiB.' >&2; exit 1";
-  const std::string later = "echo 'train_step: cuda:0: out of memory: need 2 GiB, have 1 GiB' >&2; exit 1";
-  for (const std::string& refusal : {full, later}) {
-    const auto some = run(refusal);
-    CHECK(some.status == 0);
-    CHECK(has(some.out, "| train | passed |"));
-    CHECK(has(some.out, "ResNet-50, bfloat16:\ntrain_step: cuda:0: "));
-    CHECK(has(some.out, "ResNet-34, float32:\nresnet34 224px"));
-  }
-  const auto none = run(full, full);
-  CHECK(none.status == 1);
-  CHECK(has(none.out, "| train | FAILED: status 1; no step fits the memory |"));
-  const struct {
-    const char* what;
-    const char* status;
-  } kFailures[] = {{"kill -SEGV $$", "139"},
-                   {"echo 'train_step: the loss is nan: these are not the times of a training step' >&2; exit 1", "1"},
-                   {"echo 'train_step: an illegal memory access was encountered' >&2; exit 1", "1"},
-                   {"echo 'terminate called: out of memory' >&2; exit 134", "134"},
-                   {"echo 'out of memory, it was not'; exit 1", "1"}};
-  for (const auto& failure : kFailures) {
-    CAPTURE(failure.what);
-    const auto failed = run(failure.what);
-    CHECK(failed.status == 1);
-    CHECK(has(failed.out, std::string("| train | FAILED: status ") + failure.status +
-                              "; train_step failed: ResNet-50, bfloat16 (status " + failure.status + ") |"));
-    CHECK(has(failed.out, "ResNet-34, float32:\nresnet34 224px"));  // the others are measured all the same
-  }
-}
-
-TEST_CASE("gpu_check: stages are selectable; a failed one is told by status and summary") {
-  const TemporaryFolder folder;
-  const auto one = script("tools/gpu_check", {(folder / "one").string(), "--device", "simt", "--stages", "sanitizers"});
-  CHECK(one.status == 0);
-  CHECK(!has(one.out, "== bench"));
-  // A weft_bench that fails at its work.
-  fake_program(folder, "weft_bench", "[ \"$1\" = --describe ] && echo here && exit 0\necho it broke\nexit 3\n");
-  const auto failing =
-      script("tools/gpu_check", {(folder / "two").string(), "--device", "simt", "--stages", "bench,sanitizers"},
-             {"WEFT_BIN=" + (folder / "bin").string()});
-  CHECK(failing.status == 1);
-  for (const char* set : {"gemm", "resnet34", "ops", "resnet50"})
-    CHECK(has(failing.out, fmt::format("| bench-{} | FAILED: status 3; it broke |", set)));
-  CHECK(has(failing.out, "| sanitizers | not run"));
-  for (const std::vector<std::string>& arguments : {std::vector<std::string>{},
-                                                    {"a", "b"},
-                                                    {"a", "--stages", "all"},
-                                                    {"a", "--stages", "bench-resnet18"},
-                                                    {"a", "--dtypes", "f16"},
-                                                    {"a", "--device", "cpu"},
-                                                    {"a", "--budget", "-3"},
-                                                    {"a", "--what"}}) {
-    const auto bad = script("tools/gpu_check", arguments);
-    CHECK(bad.status == 2);
-    CHECK(lines(bad.err) == 1);
-  }
-  if (gpu_here()) return;
-  const auto without = script("tools/gpu_check", {(folder / "three").string()});
-  CHECK(without.status == 1);
-  CHECK(lines(without.err) == 1);
-  CHECK((has(without.err, "no GPU is here") || has(without.err, "no cuda device")));
-  CHECK(!fs::exists(folder / "three"));
 }
 
 TEST_CASE("readme_table: README.md holds what bench/results/ does") {

@@ -78,8 +78,8 @@ TEST_CASE("report: JSON comes back as it went") {
 TEST_CASE("report: a file that is none is refused by its name") {
   CHECK(test::error_of([] { from_json("{", "r.json"); }).starts_with("r.json: not a result of weft_bench"));
   CHECK(
-      test::error_of([] { from_json("{\"format\": 1}", "r.json"); }).starts_with("r.json: not a result of weft_bench"));
-  CHECK(test::error_of([] { from_json("{\"format\": 2}", "r.json"); }).find("format 2, wanted 1") != std::string::npos);
+      test::error_of([] { from_json("{\"format\": 2}", "r.json"); }).starts_with("r.json: not a result of weft_bench"));
+  CHECK(test::error_of([] { from_json("{\"format\": 3}", "r.json"); }).find("format 3, wanted 2") != std::string::npos);
 }
 
 TEST_CASE("report: the summary takes the best sound rung of each call") {
@@ -104,9 +104,15 @@ TEST_CASE("report: the summary takes the best sound rung of each call") {
 
 TEST_CASE("report: two runs make one, in which the newer rows stand and what was left out before is there now") {
   Report older = made_up_report();
-  older.left_out = {passed_over_text("gemm", 2, 5, 9.6, "2 of gemm bf16"), passed_over_text("ops", 1, 4, 9.6, "x"),
-                    "cuDNN is left out: no"};
-  CHECK(older.left_out[0] == "gemm: 2 of 5 measurements are left out, for the 10 s were up: 2 of gemm bf16");
+  older.left_out = {"cuDNN is left out: no"};
+  older.passed_over = {
+      {"gemm", "gemm", "bf16", 2, 5, 9.6}, {"gemm", "gemm", "f32", 3, 4, 9.6}, {"ops", "x", "f32", 1, 4, 9.6}};
+  CHECK(passed_over_lines(older) ==
+        std::vector<std::string>{
+            "gemm: 5 of 9 measurements are left out, for the 10 s were up: 2 of gemm bf16, 3 of gemm f32",
+            "ops: 1 of 4 measurements are left out, for the 10 s were up: 1 of x f32"});
+  CHECK(to_markdown(older).find("\nops: 1 of 4 measurements are left out") != std::string::npos);
+  CHECK(passed_over_lines(from_json(to_json(older), "here")) == passed_over_lines(older));
   Report newer = made_up_report();
   newer.peers = {"cuDNN 9"};
   newer.ceilings.bytes_per_second = 4e12;
@@ -117,7 +123,13 @@ TEST_CASE("report: two runs make one, in which the newer rows stand and what was
   CHECK(both.rows[0].who == "cuBLAS 1");
   CHECK(both.rows[3].who == "wgmma");
   CHECK(both.rows[3].seconds == 1e-6);
-  CHECK(both.left_out == std::vector<std::string>{older.left_out[1], older.left_out[2]});
+  CHECK(both.left_out == older.left_out);
+  // bfloat16 is there now; that float32 was left out stays said, though it is the same set.
+  REQUIRE(passed_over_lines(both).size() == 2);
+  CHECK(passed_over_lines(both)[0] == "gemm: 3 of 4 measurements are left out, for the 10 s were up: 3 of gemm f32");
+  newer.passed_over = {{"ops", "x", "f32", 2, 4, 20}};  // tried again, and again too late
+  CHECK(passed_over_lines(merged(older, newer))[1] ==
+        "ops: 2 of 4 measurements are left out, for the 20 s were up: 2 of x f32");
   CHECK(both.peers == std::vector<std::string>{"cuDNN 9", "cuBLAS 1"});
   CHECK(both.ceilings.bytes_per_second == 4e12);
   CHECK(both.ceilings.flops_per_second.at("bf16") == 8e14);

@@ -31,5 +31,31 @@ TEST_CASE("train_step --profile: where the time goes, and what memory a step tak
   CHECK(lines(profiled.out.substr(profiled.out.find("squeezenet1_1 32px"))) == 1);
 }
 
+TEST_CASE("train_step --no-fuse: the same step, every node by itself") {
+  for (const std::string device : {"simt", "cpu"}) {
+    std::vector<std::string> arguments = {"--arch",  "lenet", "--size",   "28",   "--batch",  "2",
+                                          "--steps", "1",     "--device", device, "--profile"};
+    const auto fused = run_program("train_step", arguments);
+    arguments.push_back("--no-fuse");
+    const auto apart = run_program("train_step", arguments);
+    CAPTURE(device);
+    CAPTURE(fused.out);
+    CAPTURE(apart.out);
+    REQUIRE(fused.status == 0);
+    REQUIRE(apart.status == 0);
+    const std::string mark = device == "cpu" ? " +relu" : " + relu";  // in an algorithm, or in a node's name
+    CHECK(has(fused.out, mark));
+    CHECK(!has(fused.out, "nothing fused"));
+    CHECK(!has(apart.out, mark));
+    CHECK(has(apart.out, " math, nothing fused, "));
+    const auto losses = [](const std::string& text) {
+      const std::size_t at = text.find(", loss ");
+      return text.substr(at, text.find('\n', at) - at);
+    };
+    CHECK(has(losses(fused.out), "->"));
+    CHECK(losses(fused.out) == losses(apart.out));
+  }
+}
+
 }  // namespace
 }  // namespace weft::tests

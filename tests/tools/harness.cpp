@@ -30,13 +30,15 @@ ProcessResult run_program(const std::string& program, const std::vector<std::str
   std::vector<char*> argv;
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  std::vector<std::string> settings = options.environment;
+  // By name, so that each is there once: of two, a program takes the first and bash the last.
+  std::map<std::string, std::string> settings;
+  const auto set = [&](const std::string& setting) { settings[setting.substr(0, setting.find('='))] = setting; };
+  for (char** e = environ; *e != nullptr; ++e) set(*e);
   // What one program keeps of features must not spare another one's work, nor lie in a person's home.
-  std::string cache = "XDG_CACHE_HOME=" + (streams / "cache").string();
+  set("XDG_CACHE_HOME=" + (streams / "cache").string());
+  for (const std::string& setting : options.environment) set(setting);
   std::vector<char*> envp;
-  for (auto& setting : settings) envp.push_back(setting.data());  // of two of one name the first counts
-  envp.push_back(cache.data());
-  for (char** e = environ; *e != nullptr; ++e) envp.push_back(*e);
+  for (auto& [name, setting] : settings) envp.push_back(setting.data());
   envp.push_back(nullptr);
 
   posix_spawn_file_actions_t actions;

@@ -21,7 +21,7 @@ struct ProcessOptions {
   double interrupt_after = -1;
   /// Or once this is true; asked every 2 ms. Empty: never.
   std::function<bool()> interrupt_when;
-  /// NAME=value, added to the environment.
+  /// NAME=value, added to the environment; of two of one name the last.
   std::vector<std::string> environment;
   std::filesystem::path folder;  ///< working directory; empty: this one
   std::filesystem::path out;     ///< file that its output goes to as it comes; empty: one that nobody sees
