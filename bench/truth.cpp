@@ -118,11 +118,15 @@ Truth::Truth(const Call& call, double budget) : call_(call), part_(call.problem(
   const Op& op = call.op();
   const auto work = [&](const Problem& p) { return op.flops(p) + op.bytes(p); };
   const int groups = find_extent(op, "groups");
-  const bool grouped = groups >= 0 && call.problem().extents[groups] > 1;
   for (const std::string& name : independent_extents(op.name)) {
-    if (grouped && name != "N") continue;  // some of the filters would belong to other groups among fewer
-    for (std::size_t e = 0; e < op.extent_names.size(); ++e)
-      if (name == op.extent_names[e] && work(part_) > budget) cut(static_cast<int>(e), budget);
+    if (work(part_) <= budget) break;
+    std::vector<int> together = {find_extent(op, name.c_str())};
+    if (groups >= 0 && part_.extents[groups] > 1 && name != "N") {
+      // Some of the filters would belong to other groups among fewer, unless each has a group and a channel of its own.
+      together = {find_extent(op, "C"), find_extent(op, "K"), groups};
+      if (std::ranges::any_of(together, [&](int e) { return part_.extents[e] != part_.extents[groups]; })) continue;
+    }
+    cut(together, budget);
   }
   share_ = work(part_) / work(call.problem());
 
@@ -139,16 +143,16 @@ Truth::Truth(const Call& call, double budget) : call_(call), part_(call.problem(
   truth_ = test::evaluate(op, part_, values);
 }
 
-bool Truth::cut(int extent, double budget) {
+bool Truth::cut(const std::vector<int>& extents, double budget) {
   const Op& op = call_.op();
-  const std::int64_t before = part_.extents[extent];
+  const std::int64_t before = part_.extents[extents.front()];
   const double work = op.flops(part_) + op.bytes(part_);
   const auto after = std::max(kFewest, static_cast<std::int64_t>(static_cast<double>(before) * budget / work));
   if (after >= before) return false;
   Problem smaller = part_;
-  smaller.extents[extent] = after;
+  for (const int extent : extents) smaller.extents[extent] = after;
   const Signature cut_signature = op.signature(smaller);
-  // Each operand has the extent along one axis at most, as it is or times a number (im2col's rows are N P Q).
+  // Each operand has the extents along one axis at most, as it is or times a number (im2col's rows are N P Q).
   int axes[kMaxOperands];
   for (int i = 0; i < part_signature_.count; ++i) {
     const Operand &old = part_signature_.operands[i], &now = cut_signature.operands[i];

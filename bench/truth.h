@@ -39,7 +39,8 @@ class Truth {
     std::vector<std::int64_t> axis[kMaxRank];
     bool whole = true;
   };
-  bool cut(int extent, double budget);
+  /// Leaves out some of each of these extents, which are equal; false where that cannot be.
+  bool cut(const std::vector<int>& extents, double budget);
   test::Bytes gather(int operand) const;
   bool holds_nan(int operand) const;
 
@@ -52,7 +53,8 @@ class Truth {
 };
 
 /// Names of the extents along which a call of this op falls into independent parts, in the order to cut them; empty: it
-/// does not, or nobody has said so here.
+/// does not, or nobody has said so here. Of a convolution with groups N alone, but of a depthwise one channels, filters
+/// and groups together.
 std::vector<std::string> independent_extents(const std::string& op);
 /// Why a call of this op is checked whole, however large it is; empty where it has independent extents, or nobody has
 /// said. Of every op one of the two is told.

@@ -108,6 +108,9 @@ TEST_CASE("truth: large calls are cut to about the operations that are allowed")
     Problem problem;
   } kLarge[] = {
       {"conv2d_statistics", {{2, 14, 14, 8, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1}}},
+      {"conv2d", {{9, 9, 9, 24, 24, 3, 3, 1, 1, 1, 1, 1, 1, 24}}},
+      {"conv2d_backward_data", {{2, 9, 9, 60, 60, 3, 3, 1, 1, 1, 1, 1, 1, 60}}},
+      {"conv2d_backward_filter", {{2, 14, 14, 40, 40, 3, 3, 2, 2, 1, 1, 1, 1, 40}}},
       {"batch_norm_train_gathered", {{500, 64}, {1e-5, 0.1}}},
       {"batch_norm_fold", {{5000}, {1e-5}}},
       {"normalize_pixels", {{9000, 3}}},
@@ -123,6 +126,21 @@ TEST_CASE("truth: large calls are cut to about the operations that are allowed")
     run_chosen(call);
     CHECK(truth.judge().passes());
   }
+}
+
+TEST_CASE("truth: a filter's gradient in groups is checked whole, but for a depthwise one") {
+  const auto part_of = [](std::int64_t groups) {
+    const Problem problem{{2, 9, 9, 40, 40, 3, 3, 1, 1, 1, 1, 1, 1, groups}};
+    const Call call(simt_place(), op_of("conv2d_backward_filter"), problem, 0, nullptr);
+    call.reset(0);
+    return Truth(call, 2e4).part();
+  };
+  using extents::Conv2d;
+  CHECK(part_of(4).extents[Conv2d::K] == 40);
+  const Problem depthwise = part_of(40);
+  CHECK(depthwise.extents[Conv2d::K] < 20);
+  CHECK(depthwise.extents[Conv2d::C] == depthwise.extents[Conv2d::K]);
+  CHECK(depthwise.extents[Conv2d::groups] == depthwise.extents[Conv2d::K]);
 }
 
 TEST_CASE("truth: every op's part agrees with its rung, in both types") {
