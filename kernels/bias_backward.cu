@@ -102,11 +102,13 @@ __global__ void __launch_bounds__(kBlock, 2) bias_backward_channel_walk(Gradient
   }
 }
 
-// Rung 4, channel-strips. Where a row is more packs than half a block has threads, a channel walk has a thread for each
-// pack of a row, every one with sums of its own to write: of (128, 1000) a single block's worth of threads, of (64,
-// 1000) sums that are 3% of what there is to read. Here a block takes 128 bytes of a row, 8 packs side by side, and 32
-// rows at a time (channels.h), so that wide rows give many blocks, and adds its rows up before it writes: a chunk's
-// sums are a hundredth of its 256 rows, and where one chunk is all, they are the result and there is no second kernel.
+// Rung 4, channel-strips. Where channels come round only after more packs than half a block has threads (C = 1000 in
+// float32: 250), no two threads of a channel walk's block share any, and each writes sums of its own: of (128, 1000) a
+// single block's worth of threads, of (64, 1000) sums that are 3% of what there is to read. Here a block takes 128
+// bytes of a row, 8 packs side by side, and 32 rows at a time (channels.h; where C is no multiple of a pack, 32
+// elements and 8 rows), so that wide rows give many blocks, and adds its rows up before it writes: a chunk has 256 rows
+// or more, of which its sums, written and read, are 1% (in bfloat16 2%). Where one chunk is all, they are the result,
+// and there is no second kernel.
 template <int kVector, class Gradient, class To>
 __global__ void __launch_bounds__(kBlock) bias_backward_strips(Gradient gradient, To* __restrict__ to, int64_t rows,
                                                                int64_t C, int lanes, int64_t rows_in_chunk) {
@@ -231,11 +233,18 @@ int64_t strips_workspace(const Problem& problem) {
 }
 
 /// A channel walk, where a block of it adds up what it has of a channel: it has no idle lanes, and 16 bytes a load also
-/// where C is no multiple of a pack. Else strips.
+/// where C is no multiple of a pack. Else strips; but of such a C they load element by element, so there only where the
+/// walk has too few blocks.
+template <class T>
+int choose_for(int64_t rows, int64_t C) {
+  constexpr int64_t kBlocksToFill = 96;  // of some 100 SMs
+  const WalkSums<T> walk(rows * C, C);
+  const bool fills = walk.walkers >= kBlocksToFill * kBlock && C % Pack<T>::kSize != 0;
+  return walk.period_in_block > 0 || fills ? 2 : 3;
+}
 int choose_rung(const Problem& problem, int) {
-  const int64_t C = problem.extents[Rows::C];
-  const int64_t period = problem.dtype == DType::bf16 ? channel_period<bfloat16>(C) : channel_period<float>(C);
-  return period <= kBlock / 2 ? 2 : 3;
+  const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
+  return problem.dtype == DType::bf16 ? choose_for<bfloat16>(rows, C) : choose_for<float>(rows, C);
 }
 
 constexpr const char* kExtents[] = {"rows", "C"};

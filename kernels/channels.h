@@ -1,5 +1,6 @@
 #pragma once
-// Threads over packs of channels, for batch norm and global pooling. A block of kBlock threads lies over (rows, C) as
+// Threads over packs of channels, for batch norm, global pooling and the gradients of biases and depthwise filters. A
+// block of kBlock threads lies over (rows, C) as
 // `lanes` threads side by side, a power of two, with kVector channels each, and kBlock / lanes rows below each other.
 // With 8 lanes of 16 bytes a row is a line of 128 bytes, four whole sectors; a channel's own numbers are read once a
 // block, into shared memory. Where C is no multiple of a pack's elements, rows do not begin at multiples of 16 bytes,

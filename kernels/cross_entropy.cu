@@ -232,18 +232,9 @@ void launch_backward_vectorised(const Problem& problem, void* const* operands, v
 
 constexpr const char* kExtents[] = {"rows", "C"};
 constexpr Problem kProblems[] = {
-    {{1, 2}},
-    {{2, 3}},
-    {{3, 2}, {}, DType::f32, "dogs and cats"},
-    {{7, 31}},
-    {{33, 7}},
-    {{1, 33}},
-    {{65, 10}, {}, DType::f32, "lenet's digits"},
-    {{11, 101}},
-    {{9, 127}},
-    {{257, 3}},
-    {{32, 1000}, {}, DType::f32, "an ImageNet head"},
-    {{2, 4099}},
+    {{1, 2}},   {{2, 3}},   {{3, 2}, {}, DType::f32, "dogs and cats"},        {{7, 31}},
+    {{33, 7}},  {{1, 33}},  {{65, 10}, {}, DType::f32, "lenet's digits"},     {{11, 101}},
+    {{9, 127}}, {{257, 3}}, {{32, 1000}, {}, DType::f32, "an ImageNet head"}, {{2, 4099}},
 };
 constexpr Rung kRungs[] = {
     {"thread-per-row", "A thread reads its row twice.", {.dtypes = kFloats}, launch_thread_per_row},

@@ -112,7 +112,7 @@ __global__ void cross_entropy_soft_online(const T* __restrict__ logits, const fl
 }
 
 // Rung 4, register-resident. The online rung scales its sum for every pack, and gives a whole block to a short row. A
-// team of threads (row_team.h: a warp, or a block for longer rows) loads both rows once, 16 bytes a load, and keeps
+// team of threads (row_team.h) loads both rows once, 16 bytes a load, and keeps
 // them: the maximum is known before the first exponential is wanted. A block adds up its rows' losses before it writes.
 template <class Team, class T>
 __global__ void __launch_bounds__(Team::kBlockThreads)

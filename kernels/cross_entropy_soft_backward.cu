@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(kWideBlock)
 }
 
 // Rung 4, register-resident. Shared memory is one step away still, and a block a row is too much for short ones. A team
-// of threads (row_team.h: a warp, or a block for longer rows) keeps both rows in registers, all loads under way
+// of threads (row_team.h) keeps both rows in registers, all loads under way
 // together.
 template <class Team, class T>
 __global__ void __launch_bounds__(Team::kBlockThreads)

@@ -23,11 +23,16 @@ struct LaunchConfig {
   int line = __builtin_LINE();
 };
 
+/// Bytes of shared memory that a block gets without being asked about, static and dynamic together; and the most static
+/// ones of a kernel that has dynamic ones too, so that launch() knows from the latter when to ask.
+inline constexpr std::size_t kSharedUnasked = 48 * 1024, kMostStaticBeside = 32 * 1024;
+
 #if WEFT_TARGET_IS_CUDA
 
 /// Throws weft::Error where `status` is not cudaSuccess: `what` was tried at file:line.
 void check_cuda(cudaError_t status, const char* what, const char* file = __builtin_FILE(), int line = __builtin_LINE());
-/// Raises the kernel's limit of dynamic shared memory, which is 48 KiB otherwise. Throws weft::Error.
+/// Raises the kernel's limit of dynamic shared memory, which is kSharedUnasked less its static one otherwise. Throws
+/// weft::Error.
 void prepare_shared(const void* kernel, const LaunchConfig& config);
 /// The configuration as cudaLaunchKernelEx takes it, with `attribute`, which must outlive it, for the cluster's
 /// extents.
@@ -39,7 +44,7 @@ void check_launch(cudaError_t status, const void* kernel, const LaunchConfig& co
 template <class... Parameters, class... Args>
 void launch(void (*kernel)(Parameters...), const LaunchConfig& config, Args&&... args) {
   const void* const function = reinterpret_cast<const void*>(kernel);
-  if (config.shared_bytes > 48 * 1024) prepare_shared(function, config);
+  if (config.shared_bytes + kMostStaticBeside > kSharedUnasked) prepare_shared(function, config);
   if (config.cluster.x * config.cluster.y * config.cluster.z != 1) {
     cudaLaunchAttribute cluster{};
     const cudaLaunchConfig_t with_cluster = cluster_launch(config, cluster);

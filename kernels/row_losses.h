@@ -18,8 +18,9 @@ inline __global__ void mean_of_row_losses(const float* __restrict__ losses, floa
   if (threadIdx.x == 0) loss[0] = sum / static_cast<float>(N);
 }
 
-/// loss (1) = the sum of losses (count) / N: those of the N rows, or of blocks of them. A number a row is little beside
-/// a thousand classes that went before, but 40% of two: then a block adds its rows' up first (store_block_loss).
+/// loss (1) = the sum of losses (count) / N: those of the N rows, or of blocks of them. A number a row, written and
+/// read again, is little beside a thousand classes, but of two 40% of what must be moved: then a block adds its rows'
+/// up first (store_block_loss).
 inline void launch_mean_of_row_losses(const float* losses, float* loss, int64_t count, int64_t N, Stream stream) {
   launch(mean_of_row_losses, {.grid = 1, .block = kBlock, .stream = stream}, losses, loss, count, N);
 }

@@ -96,7 +96,7 @@ struct HeldRow {
   }
 };
 
-/// The longest row that the largest team of teams_of() holds, wherever it starts.
+/// The longest row that the largest team of with_row_team() holds, wherever it starts.
 inline constexpr int64_t kLongestHeldRow = 1024 * 16 - 8;
 
 inline constexpr int64_t kRagged = 7;  // places of the first pack that may lie before the row

@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(kWideBlock)
 }
 
 // Rung 6, register-resident. Shared memory is one step away still, and a block a row is too much for short ones. A team
-// of threads (a warp, or a block for longer rows) keeps both rows in registers, all loads under way together.
+// of threads (row_team.h) keeps both rows in registers, all loads under way together.
 template <class Team, class T, bool kLog>
 __global__ void __launch_bounds__(Team::kBlockThreads)
     softmax_backward_register_resident(const T* __restrict__ dy, const T* __restrict__ y, T* __restrict__ dx,

@@ -28,8 +28,8 @@ struct PatchMaps {
 // two warpgroups do nothing but multiply, as in gemm's ring, and the depth goes tap by tap, 64 channels at a time.
 //
 // bfloat16 alone. wgmma takes TF32 too, but only from tiles that lie along the depth: it can turn 16-bit operands, and
-// no others. Backward data's filters and both operands of backward filter lie the other way. And the copy engine brings
-// floats as they are, of which wgmma would cut off 13 bits where implicit-mma rounds them (cvt.rna).
+// no others. Backward data's filters and both operands of backward filter lie the other way; float32 stays with
+// implicit-mma in all three passes.
 //
 // Forward: rows are pixels of y, columns filters. Backward data: rows are the pixels of dx of one class (patches.h),
 // columns its channels, and taps go backwards. blockIdx.x: tiles, columns first, which share their patches; y: classes.

@@ -1,5 +1,5 @@
 // conv2d, depthwise-rolling, in each of the three passes: depthwise that reads each element once. The formula and its
-// costs stand in conv.h, the walk in rolling_rows.h.
+// costs stand in conv.h, the walk in depthwise_walk.h.
 
 #include <algorithm>
 

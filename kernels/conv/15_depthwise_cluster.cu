@@ -16,7 +16,7 @@ namespace {
 // in bfloat16. Caches serve them, at the price of what else they might hold. And backward filter, which cuts the
 // pictures into slices to fill a GPU, writes a float32 sum for every tap of every channel and slice to memory, and
 // reads it back: of 32 pictures of 7 x 7 in bfloat16 a channel has 6,272 bytes of x and dy, and 16 slices' sums are
-// 1,152, 18% more.
+// 1,344 (9 floats written, 12 read), 21% more.
 //
 // Hopper's blocks can read each other's shared memory. Eight of them, a cluster, take eight pictures, or slices, of the
 // same channels: one reads the filters, and the others have them from it. Of backward filter each puts its sums where

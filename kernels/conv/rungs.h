@@ -84,9 +84,8 @@ inline constexpr Needs for_depthwise_rolling(bool (*takes)(const Problem&)) {
 }
 
 inline constexpr const char* kDepthwiseClusterIdea =
-    "Each block read its channels' filters, or wrote its sums of them, a tenth or more of what there is to read of "
-    "small "
-    "pictures; a cluster's blocks have them from each other's shared memory.";
+    "Each block read its channels' filters, or wrote its sums of them, of small pictures a tenth of all bytes or more; "
+    "a cluster's blocks have them from each other's shared memory.";
 inline constexpr Needs for_depthwise_cluster(bool (*takes)(const Problem&)) {
   Needs needs = for_depthwise_rolling(takes);
   needs.min_capability = 0;

@@ -35,6 +35,24 @@ TEST_CASE("cross-entropy: huge logits neither overflow nor underflow") {
                   });
 }
 
+TEST_CASE("cross-entropy: of a single class there is nothing to lose") {
+  call_every_rung("cross_entropy", {{2, 1}}, {{3, -4}, {0, 0}, Values(1), Values(2)},
+                  [](const std::vector<Values>& results) {
+                    CHECK(results[2][0] == 0);
+                    CHECK(results[3] == Values{3, -4});
+                  });
+  call_every_rung("cross_entropy_forward_backward", {{2, 1}}, {{1}, {3, -4}, {0, 0}, Values(1), Values(2)},
+                  [](const std::vector<Values>& results) {
+                    CHECK(results[3][0] == 0);
+                    CHECK(results[4] == Values{0, 0});
+                  });
+  call_every_rung("cross_entropy_soft", {{2, 1}}, {{3, -4}, {1, 1}, Values(1), Values(2)},
+                  [](const std::vector<Values>& results) {
+                    CHECK(results[2][0] == 0);
+                    CHECK(results[3] == Values{3, -4});
+                  });
+}
+
 TEST_CASE("cross-entropy: a label outside the classes makes the loss and its row NaN, and reads nothing") {
   for (const double label : {-1.0, 3.0, 1e9}) {
     call_every_rung("cross_entropy", {{2, 3}}, {{1, 2, 3, 4, 5, 6}, {1, label}, Values(1), Values(2)},

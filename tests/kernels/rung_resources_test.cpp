@@ -114,6 +114,8 @@ TEST_CASE("rung resources: every rung launches, and no block wants more shared m
     const std::string what = fmt::format("{}/{} at {}: {} bytes of {}", launches.op->name, launches.rung->name,
                                          launches.place, launches.shared_bytes, shared_limit(launches.rung->needs));
     CHECK_MESSAGE(launches.shared_bytes <= shared_limit(launches.rung->needs), what);
+    // launch() asks for more than a block gets unasked by its dynamic memory alone: the static one must leave room.
+    CHECK_MESSAGE((launches.dynamic_shared_bytes == 0 || launches.static_shared_bytes <= kMostStaticBeside), what);
     CHECK_MESSAGE(launches.place.rfind("kernels/", 0) == 0, what);
     CHECK_MESSAGE(launches.threads > 0, what);
   }
