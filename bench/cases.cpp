@@ -230,7 +230,10 @@ void add_ops(Collector& collector) {
     Problem problem;
     const char* note;
   } kCalls[] = {
-      {"sgd_step", {{25557032}, {0.01, 0.9, 1e-4}}, "resnet50's parameters"},
+      {"sgd_step", {{25557032}, {0.9, 0.01, 1e-4}}, "resnet50's parameters"},
+      {"sgd_step",
+       {{25557032, 0, 2, 8543296, 23508032}, {0.9, 1e-4, 1e-4, 1e-3, 1e-4, 1e-2, 1e-4}},
+       "resnet50 in three groups"},
       {"normalize_pixels", {{64 * 224 * 224, 3}}, "64 pictures of 224 x 224"},
       {"cross_entropy_forward_backward", {{8192, 1000}}, "cross_entropy 1000"},
       {"im2col", {{32, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1}}, "layer1"},

@@ -54,7 +54,7 @@ void measure(const Options& options) {
   const auto device = make_device(options.device, {.threads = options.threads});
   const Model model = make_model(options.arch, {"a", "b"});
   ExecutorOptions how;
-  how.compile.math = options.math == "fast" ? Math::fast : Math::strict;
+  how.compile.math = math_named(options.math);
   how.compile.fuse = !options.no_fuse;
   Executor executor(device,
                     model.graph({.batch = options.batch,
@@ -112,8 +112,8 @@ int main(int argc, char** argv) {
   app.add_option("--threads", options.threads, "that compute")->check(cli::number_above(0))->capture_default_str();
   app.add_option("--steps", options.steps, "that are timed")->check(cli::number_above(0))->capture_default_str();
   app.add_option("--device", options.device, "auto, cpu, simt, cuda or cuda:N")->capture_default_str();
-  app.add_option("--math", options.math, "fast or strict")
-      ->check(CLI::IsMember({"fast", "strict"}))
+  app.add_option("--math", options.math, "fast, strict or tf32")
+      ->check(CLI::IsMember(math_names()))
       ->capture_default_str();
   app.add_flag("--amp", options.amp, "bfloat16 with float32 weights, on cuda and simt");
   app.add_flag("--compile", options.compile, "accepted for the peer's sake: a graph is always compiled");

@@ -118,8 +118,11 @@ Truth::Truth(const Call& call, double budget) : call_(call), part_(call.problem(
   const Op& op = call.op();
   const auto work = [&](const Problem& p) { return op.flops(p) + op.bytes(p); };
   const int groups = find_extent(op, "groups");
+  const int splits = find_extent(op, "splits");
   for (const std::string& name : independent_extents(op.name)) {
     if (work(part_) <= budget) break;
+    // A parameter among fewer would belong to another group.
+    if (splits >= 0 && part_.extents[splits] > 0) break;
     std::vector<int> together = {find_extent(op, name.c_str())};
     if (groups >= 0 && part_.extents[groups] > 1 && name != "N") {
       // Some of the filters would belong to other groups among fewer, unless each has a group and a channel of its own.

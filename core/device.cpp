@@ -16,6 +16,8 @@ bool same_layout(const LayoutPtr& a, const LayoutPtr& b) {
   return a != nullptr && b != nullptr && a->equals(*b);
 }
 
+void Device::check(const CompileOptions&) const {}
+
 Graph Device::prepare(const Graph& graph, const CompileOptions&) const {
   return graph;
 }

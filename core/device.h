@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/graph.h"
+#include "core/math_mode.h"
 
 namespace weft {
 
@@ -66,8 +67,6 @@ struct Program {
   std::string plan;  ///< what was chosen, a line a node, to be stored with a run and taken again
 };
 
-enum class Math { fast, strict };
-
 struct CompileOptions {
   Math math = Math::fast;
   bool fuse = true;
@@ -77,11 +76,16 @@ struct CompileOptions {
 
 /// Arguments of one SGD step over a flat range of float32 (kernels/ops.h: SgdStep).
 struct SgdArguments {
+  /// The first group begins at 0, each other one where the one before ends.
+  struct Group {
+    std::int64_t end = 0;
+    double lr = 0, weight_decay = 0;
+  };
   float* weight = nullptr;
   const float* gradient = nullptr;
   float* velocity = nullptr;
-  std::int64_t n = 0;
-  double lr = 0, momentum = 0, weight_decay = 0;
+  std::vector<Group> groups = {};  ///< any number, in rising order
+  double momentum = 0;
   bool nesterov = false;
 };
 
@@ -113,6 +117,8 @@ class Device {
   virtual void fill_zero(void* data, std::size_t bytes) = 0;
   virtual void synchronize() = 0;
 
+  /// Throws Error where this device cannot compile so: what it lacks, and what to take instead. compile() asks it too.
+  virtual void check(const CompileOptions& options) const;
   /// The graph that this device would rather run: the same leaves and marked outputs by fewer nodes. What compile() is
   /// given by an executor; without an override, the graph as it is.
   virtual Graph prepare(const Graph& graph, const CompileOptions& options) const;

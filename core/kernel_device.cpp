@@ -100,34 +100,50 @@ void KernelDevice::reorder(const Shape& shape, DType dtype, const void* from, co
 }
 
 void KernelDevice::sgd_step(const SgdArguments& arguments) {
+  const auto most = static_cast<std::size_t>(extents::SgdStep::kMaxGroups);
+  std::int64_t begin = 0;
+  for (std::size_t first = 0; first < arguments.groups.size(); first += most) {
+    const auto groups = std::span(arguments.groups).subspan(first, std::min(most, arguments.groups.size() - first));
+    sgd_launch(arguments, groups, begin);
+    begin = groups.back().end;
+  }
+}
+
+void KernelDevice::sgd_launch(const SgdArguments& arguments, std::span<const SgdArguments::Group> groups,
+                              std::int64_t begin) const {
   using extents::SgdStep;
-  if (arguments.n == 0) return;
+  if (groups.back().end == begin) return;
   const Op* op = find_op(target_.catalogue(), "sgd_step");
   WEFT_CHECK(op != nullptr, "the kernel catalogue lacks sgd_step");
   Problem problem;
-  problem.extents[SgdStep::n] = arguments.n;
+  problem.extents[SgdStep::n] = groups.back().end - begin;
   problem.extents[SgdStep::nesterov] = arguments.nesterov;
-  problem.scalars[SgdStep::lr] = arguments.lr;
+  problem.extents[SgdStep::splits] = static_cast<std::int64_t>(groups.size()) - 1;
   problem.scalars[SgdStep::momentum] = arguments.momentum;
-  problem.scalars[SgdStep::weight_decay] = arguments.weight_decay;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    if (i + 1 < groups.size()) problem.extents[SgdStep::split + i] = groups[i].end - begin;
+    problem.scalars[SgdStep::lr + 2 * i] = groups[i].lr;
+    problem.scalars[SgdStep::weight_decay + 2 * i] = groups[i].weight_decay;
+  }
+  op->check(problem);
   const int rung = pick_rung(*op, problem, capability_, gpu_);
   WEFT_CHECK(rung >= 0, "no rung of sgd_step runs on this device");
   const Rung& chosen = op->rungs[static_cast<std::size_t>(rung)];
   WEFT_CHECK(chosen.workspace_bytes == nullptr || chosen.workspace_bytes(problem) == 0,
              "sgd_step must work without a workspace");
-  void* operands[] = {arguments.weight, const_cast<float*>(arguments.gradient), arguments.velocity};
+  void* operands[] = {arguments.weight + begin, const_cast<float*>(arguments.gradient) + begin,
+                      arguments.velocity + begin};
   chosen.launch(problem, operands, nullptr, nullptr);
 }
 
 Graph KernelDevice::prepare(const Graph& graph, const CompileOptions& options) const {
   if (!options.fuse) return graph;
-  const bool strict = options.math == Math::strict;
-  const RungOf rung_of = [this, strict](const Node& node, std::span<const Value> inputs,
-                                        std::span<const Value> outputs) -> std::string_view {
+  const RungOf rung_of = [this, math = options.math](const Node& node, std::span<const Value> inputs,
+                                                     std::span<const Value> outputs) -> std::string_view {
     const Op* op = find_op(target_.catalogue(), node.definition->name);
     if (op == nullptr) return {};
     Problem problem = problem_of(node, inputs, outputs);
-    problem.strict = strict;
+    set_math(problem, *op, math);
     const int rung = pick_rung(*op, problem, capability_, gpu_);
     return rung < 0 ? std::string_view() : op->rungs[static_cast<std::size_t>(rung)].name;
   };
@@ -182,10 +198,10 @@ Program KernelDevice::compile(const Graph& graph, const CompileOptions& options)
     if (graph.node(id).definition->name == "reshape") continue;
     const std::string& name = names[static_cast<std::size_t>(i)];
     const auto former = wanted.find(name);
-    program.steps.push_back(graph.node(id).definition->run_on_host
-                                ? host_step(graph, id, *this)
-                                : compile_node(graph, id, options.math == Math::strict,
-                                               former == wanted.end() ? nullptr : &former->second));
+    program.steps.push_back(
+        graph.node(id).definition->run_on_host
+            ? host_step(graph, id, *this)
+            : compile_node(graph, id, options.math, former == wanted.end() ? nullptr : &former->second));
     if (lasting[static_cast<std::size_t>(i)]) {
       run_when_moved(program.steps.back());
       for (const ValueId output : graph.node(id).outputs)
@@ -197,14 +213,14 @@ Program KernelDevice::compile(const Graph& graph, const CompileOptions& options)
   return program;
 }
 
-Step KernelDevice::compile_node(const Graph& graph, NodeId id, bool strict, const std::string* wanted_rung) const {
+Step KernelDevice::compile_node(const Graph& graph, NodeId id, Math math, const std::string* wanted_rung) const {
   const Node& node = graph.node(id);
   const Op* op = find_op(target_.catalogue(), node.definition->name);
   if (op == nullptr)
     fail(fmt::format("{}: {} is in no kernel catalogue, and has no run_on_host of its own", node.name,
                      node.definition->name));
   Problem problem = problem_of(graph, node);
-  problem.strict = strict;
+  set_math(problem, *op, math);
   if (op->check != nullptr) op->check(problem);
 
   int rung = pick_rung(*op, problem, capability_, gpu_);

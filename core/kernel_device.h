@@ -3,6 +3,7 @@
 // dense; each node becomes one step, the rung that pick_rung() chooses for its shape.
 
 #include <optional>
+#include <span>
 
 #include "core/device.h"
 #include "core/problem.h"
@@ -30,6 +31,7 @@ class KernelDevice final : public Device {
   Program compile(const Graph& graph, const CompileOptions& options) override;
   void reorder(const Shape& shape, DType dtype, const void* from, const LayoutPtr& from_layout, void* to,
                const LayoutPtr& to_layout) override;
+  /// Eight groups a launch.
   void sgd_step(const SgdArguments& arguments) override;
   int threads() const override;
 
@@ -38,7 +40,9 @@ class KernelDevice final : public Device {
   void release_bytes(void* data) noexcept override;
 
  private:
-  Step compile_node(const Graph& graph, NodeId id, bool strict, const std::string* wanted_rung) const;
+  /// One launch, over `groups` of the arguments, the first of which begins at `begin`.
+  void sgd_launch(const SgdArguments& arguments, std::span<const SgdArguments::Group> groups, std::int64_t begin) const;
+  Step compile_node(const Graph& graph, NodeId id, Math math, const std::string* wanted_rung) const;
 
   const Target& target_;
   int index_;

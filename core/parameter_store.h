@@ -1,7 +1,7 @@
 #pragma once
 // Parameters, gradients, optimiser state and running statistics on a device, in flat arenas: one range for each
-// parameter group, in the layouts that the training program chose, so that an SGD step is one elementwise call over a
-// flat range.
+// parameter group, one behind the other, in the layouts that the training program chose, so that an SGD step is one
+// elementwise call over all.
 
 #include <functional>
 #include <map>
@@ -74,7 +74,8 @@ class ParameterStore {
   float* velocities() const;
   /// Floats in each of those three, padding between parameters included; that is zero.
   std::size_t trained_floats() const { return trained_.bytes / sizeof(float); }
-  /// Flat range of a parameter group in those three.
+  /// Flat range of a parameter group in those three. The groups' ranges lie one behind the other, from 0 to
+  /// trained_floats(): one SGD step takes them all.
   Range range(int group) const { return ranges_[static_cast<std::size_t>(group)]; }
   /// To be called after something wrote the numbers in place: an SGD step; batch norm's running statistics.
   void touch_trained();

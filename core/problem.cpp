@@ -247,6 +247,13 @@ Problem problem_of(const Graph& graph, const Node& node) {
   return problem_of(node, values_of(graph, node.inputs), values_of(graph, node.outputs));
 }
 
+void set_math(Problem& problem, const Op& op, Math math) {
+  problem.strict = math == Math::strict;
+  if (math != Math::tf32 || problem.dtype != DType::f32) return;
+  for (std::size_t i = 0; i < op.extent_names.size(); ++i)
+    if (std::string_view(op.extent_names[i]) == "tf32") problem.extents[i] = 1;
+}
+
 std::vector<ValueId> operands_of(const Node& node, const Op& op, const Problem& problem) {
   const Signature signature = op.signature(problem);
   const auto count = static_cast<std::size_t>(signature.count);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/graph.h"
+#include "core/math_mode.h"
 #include "kernels/catalogue.h"
 
 namespace weft {
@@ -15,6 +16,10 @@ namespace weft {
 Problem problem_of(const Graph& graph, const Node& node);
 /// The same for a node that is in no graph yet. An optional input left out has no extents.
 Problem problem_of(const Node& node, std::span<const Value> inputs, std::span<const Value> outputs);
+
+/// What `math` says of a call of `op`: strict keeps it to rungs without Winograd; tf32 lets float32 products round
+/// their operands on the way into tensor cores, where the op has that (gemm, and a convolution's three passes).
+void set_math(Problem& problem, const Op& op, Math math);
 
 /// The node's values as the operands of its catalogue op, inputs then outputs; one that is left out (a bias, concat's
 /// x5) is ValueId{}.

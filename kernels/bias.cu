@@ -2,6 +2,7 @@
 // by memory. The rows are whatever stands before the last axis: pictures times pixels for a convolution. The gradient
 // stands in bias_backward.cu.
 
+#include "kernels/bias_problems.h"
 #include "kernels/catalogue_ops.h"
 #include "kernels/channel_walk.h"
 #include "kernels/element.h"
@@ -107,20 +108,6 @@ void launch_add_float4(const Problem& problem, void* const* operands, void* work
   });
 }
 
-constexpr const char* kExtents[] = {"rows", "C"};
-constexpr Problem kProblems[] = {
-    {{1, 1}},
-    {{2, 3}},
-    {{3, 2}},
-    {{7, 31}},
-    {{33, 7}},
-    {{127, 10}},
-    {{65, 129}},
-    {{1031, 33}},
-    {{16, 1000}, {}, DType::f32, "the head of an ImageNet model"},
-    {{784, 64}, {}, DType::f32, "resnet18 layer1, 28 x 28"},
-    {{2, 4096}},
-};
 constexpr Rung kAddRungs[] = {
     {"scalar", "A thread an element, its channel by a division.", {.dtypes = kFloats}, launch_add_scalar},
     {"float4",
@@ -142,7 +129,7 @@ const Op bias_add = {
     .name = "bias_add",
     .formula = "y[n,c] = x[n,c] + bias[c]; x, y (rows, C), bias (C)",
     .peer = "cudnn:add_tensor",
-    .extent_names = kExtents,
+    .extent_names = kBiasExtents,
     .scalar_names = {},
     .signature =
         [](const Problem& p) {
@@ -152,12 +139,12 @@ const Op bias_add = {
                             {"bias", Role::input, p.dtype, 1, {C}},
                             {"y", Role::output, p.dtype, 2, {rows, C}}}};
         },
-    .check = [](const Problem& p) { require_positive("bias_add", kExtents, p); },
+    .check = [](const Problem& p) { require_positive("bias_add", kBiasExtents, p); },
     .reference = reference::bias_add,
     .flops = elements,
     .bytes = [](const Problem& p) { return width(p) * (2 * elements(p) + static_cast<double>(p.extents[Rows::C])); },
     .bound = {.c = 2},
-    .problems = kProblems,
+    .problems = kBiasProblems,
     .rungs = kAddRungs,
     .choose = choose_add,
     .exact_on_integers = true,

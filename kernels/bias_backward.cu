@@ -8,6 +8,7 @@
 // pixels for a convolution.
 
 #include "kernels/bias_gradient.h"
+#include "kernels/bias_problems.h"
 #include "kernels/catalogue_ops.h"
 #include "kernels/channel_walk.h"
 #include "kernels/channels.h"
@@ -247,22 +248,7 @@ int choose_rung(const Problem& problem, int) {
   return problem.dtype == DType::bf16 ? choose_for<bfloat16>(rows, C) : choose_for<float>(rows, C);
 }
 
-constexpr const char* kExtents[] = {"rows", "C"};
 constexpr const char* kMaskedScalars[] = {"ceiling"};
-constexpr Problem kProblems[] = {
-    {{1, 1}},
-    {{2, 3}},
-    {{3, 2}},
-    {{7, 31}},
-    {{33, 7}},
-    {{127, 10}},
-    {{65, 129}},
-    {{1031, 33}},
-    {{16, 1000}, {}, DType::f32, "the head of an ImageNet model"},
-    {{784, 64}, {}, DType::f32, "resnet18 layer1, 28 x 28"},
-    {{2, 4096}},
-    {{517, 136}, {}, DType::f32, "two chunks of rows, strips of channels"},
-};
 constexpr Problem kMaskedProblems[] = {
     {{1, 1}},
     {{2, 3}},
@@ -299,7 +285,7 @@ double elements(const Problem& p) {
 }
 
 void check_masked(const Problem& p) {
-  require_positive("relu_bias_backward", kExtents, p);
+  require_positive("relu_bias_backward", kBiasExtents, p);
   if (!(p.scalars[Elements::ceiling] >= 0))
     fail("relu_bias_backward: the ceiling is " + std::to_string(p.scalars[Elements::ceiling]) +
          "; it is above 0, or 0 where there is none");
@@ -311,7 +297,7 @@ const Op bias_backward = {
     .name = "bias_backward",
     .formula = "dbias[c] = sum_n dy[n,c]; dy (rows, C), dbias (C)",
     .peer = "cudnn:convolution_backward_bias",
-    .extent_names = kExtents,
+    .extent_names = kBiasExtents,
     .scalar_names = {},
     .signature =
         [](const Problem& p) {
@@ -319,12 +305,12 @@ const Op bias_backward = {
           return Signature{PlainOperands::kCount,
                            {{"dy", Role::input, p.dtype, 2, {rows, C}}, {"dbias", Role::output, p.dtype, 1, {C}}}};
         },
-    .check = [](const Problem& p) { require_positive("bias_backward", kExtents, p); },
+    .check = [](const Problem& p) { require_positive("bias_backward", kBiasExtents, p); },
     .reference = reference::bias_backward,
     .flops = elements,
     .bytes = [](const Problem& p) { return width(p) * (elements(p) + static_cast<double>(p.extents[Rows::C])); },
     .bound = {.c = 2, .terms = [](const Problem& p) { return p.extents[Rows::rows]; }},
-    .problems = kProblems,
+    .problems = kBiasProblems,
     .rungs = kRungs<false>,
     .gradient_of = "bias_add",
     .choose = choose_rung,
@@ -335,7 +321,7 @@ const Op relu_bias_backward = {
     .name = "relu_bias_backward",
     .formula = "dx[n,c] = 0 < y[n,c] < ceiling ? dy[n,c] : 0, dbias[c] = sum_n dx[n,c]; dy, y, dx (rows, C), dbias (C)",
     .peer = nullptr,  // cuDNN has the two apart
-    .extent_names = kExtents,
+    .extent_names = kBiasExtents,
     .scalar_names = kMaskedScalars,
     .signature =
         [](const Problem& p) {

@@ -20,7 +20,7 @@ namespace weft {
 using Stream = void*;
 
 inline constexpr int kMaxExtents = 20;
-inline constexpr int kMaxScalars = 6;
+inline constexpr int kMaxScalars = 17;
 inline constexpr int kMaxOperands = 12;
 inline constexpr int kMaxRank = 4;
 

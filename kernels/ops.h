@@ -174,9 +174,12 @@ struct Cast {
 
 /// torch.optim.SGD: g = dweight + weight_decay * weight; velocity = momentum * velocity + g;
 /// weight -= lr * (nesterov ? g + momentum * velocity : velocity). Velocity starts at 0.
+/// Parameter groups lie one behind the other. `splits` of them but the last end where `split`, `split` + 1, ... say, in
+/// rising order; the last ends at n. A group may be empty. Group g has the scalars lr + 2 g and weight_decay + 2 g.
 struct SgdStep {
-  enum : int { n, nesterov, kCount };
-  enum : int { lr, momentum, weight_decay };
+  static constexpr int kMaxGroups = 8;
+  enum : int { n, nesterov, splits, split, kCount = split + kMaxGroups - 1 };
+  enum : int { momentum, lr, weight_decay, kScalars = lr + 2 * kMaxGroups };
 };
 
 }  // namespace weft::extents

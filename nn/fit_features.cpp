@@ -91,8 +91,8 @@ std::string Fit::features_identity(Executors& trunk, std::int64_t batch) const {
   if (train.empty() || valid.empty()) return {};
   // The plan names instruction set, threads and library beside what each layer chose.
   return fmt::format("weft {}; trunk {} {}; train {}; valid {}; {} in batches of {}, {}; {}", version(), trunk_,
-                     s_.model.arch(), train, valid, s_.device->name(), batch,
-                     s_.options.math == Math::fast ? "fast" : "strict", trunk.at(batch).program().plan);
+                     s_.model.arch(), train, valid, s_.device->name(), batch, name_of(s_.options.math),
+                     trunk.at(batch).program().plan);
 }
 
 bool Fit::compute_features_of(Executor& trunk, std::int64_t batch, const Dataset& data, FeatureCache& cache,

@@ -60,7 +60,7 @@ std::map<std::string, std::string> Fit::settings() const {
           {"class weights", fmt::format("{}", fmt::join(o.targets.class_weights, ", "))},
           {"mixup", fmt::format("{}", o.mixup)},
           {"callbacks", callback_settings()},
-          {"math", o.math == Math::fast ? "fast" : "strict"},
+          {"math", std::string(name_of(o.math))},
           {"architecture", s_.model.arch()},
           {"classes", fmt::format("{}", fmt::join(s_.model.classes(), ", "))},
           {kTrainFiles, s_.train_files},

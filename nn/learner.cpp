@@ -66,6 +66,7 @@ Learner::State::State(Model model_, std::shared_ptr<const Dataset> train_, std::
   const ItemShape shape = valid->shape();
   model.set_size(shape.height, shape.width);
   device = make_device(options.device, {.threads = options.threads});
+  device->check(compile_options());
   plans.want(options.plan);
   if (options.run.empty()) return;
   prepare_run(options.run);

@@ -2,10 +2,10 @@
 """Throughput of one training step (forward, backward, SGD with momentum 0.9) in PyTorch on random data: the peer of
 bench/train_step, with its flags and its last line.
 
-    train_step.py [--arch resnet34] [--size 224] [--batch 128] [--device cuda|cpu] [--amp] [--compile] [--steps 7]
+    train_step.py [--arch resnet34] [--size 224] [--batch 128] [--device cuda|cpu] [--amp] [--compile] [--math tf32] [--steps 7]
 
 In PyTorch's best form: channels-last, bfloat16 through autocast with --amp, cuDNN's exhaustive choice, torch.compile with
---compile. Without --amp the products are float32 as they stand, TF32 off. Exits 3 where PyTorch or torchvision is missing.
+--compile. Without --amp the products are float32 as they stand; with --math tf32 they may be TF32. Exits 3 where PyTorch or torchvision is missing.
 """
 
 import argparse
@@ -21,6 +21,7 @@ def arguments():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=7)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--math", default="fast", choices=["fast", "strict", "tf32"], help="tf32: products may be TF32")
     parser.add_argument("--amp", action="store_true", help="bfloat16 through autocast")
     parser.add_argument("--compile", action="store_true", help="torch.compile, max-autotune")
     return parser.parse_args()
@@ -37,8 +38,8 @@ def main():
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = options.math == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = options.math == "tf32"
     device = torch.device(options.device)
     model = getattr(torchvision.models, options.arch)(num_classes=2).to(device, memory_format=torch.channels_last)
     step = torch.compile(model, mode="max-autotune") if options.compile else model

@@ -60,7 +60,13 @@ class CpuDevice final : public Device {
   void fill_zero(void* data, std::size_t bytes) override { std::memset(data, 0, bytes); }
   void synchronize() override { runtime_.stream.wait(); }
 
+  void check(const CompileOptions& options) const override {
+    if (options.math == Math::tf32)
+      fail("the cpu device multiplies float32 as it is and has no TF32: take fast or strict math, or the device cuda");
+  }
+
   Program compile(const Graph& graph, const CompileOptions& options) override {
+    check(options);
     return Compiler(runtime_, graph, options).compile();
   }
 

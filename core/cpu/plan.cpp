@@ -116,7 +116,7 @@ void Plan::record(const std::string& node, const ConvolutionShape& shape, Convol
 }
 
 std::string Plan::text() const {
-  std::string out = fmt::format("{}, {}\n", machine_, math_ == Math::strict ? "strict" : "fast");
+  std::string out = fmt::format("{}, {}\n", machine_, name_of(math_));
   for (const std::string& line : lines_) out += line + "\n";
   return out;
 }

@@ -33,13 +33,25 @@ const Sgd::Passes& Sgd::passes(const Runtime& runtime, std::int64_t n) {
 }
 
 void Sgd::step(const Runtime& runtime, const SgdArguments& a) {
-  if (a.n == 0) return;
   if (a.momentum != 0 && a.velocity == nullptr) fail("an SGD step with momentum needs velocities");
   runtime.use_threads();
-  const Passes& p = passes(runtime, a.n);
+  std::int64_t begin = 0;
+  for (const SgdArguments::Group& group : a.groups) {
+    if (group.end > begin) step_group(runtime, a, group, begin);
+    begin = group.end;
+  }
+}
+
+void Sgd::step_group(const Runtime& runtime, const SgdArguments& a, const SgdArguments::Group& group,
+                     std::int64_t begin) {
+  const std::int64_t n = group.end - begin;
+  float* const weight = a.weight + begin;
+  float* const velocity = a.velocity != nullptr ? a.velocity + begin : nullptr;
+  const float* const gradient = a.gradient + begin;
+  const Passes& p = passes(runtime, n);
   dnnl::stream stream = runtime.stream;
   const auto tensor = [&](const float* data) {
-    return dnnl::memory(flat(a.n), runtime.engine, const_cast<float*>(data));
+    return dnnl::memory(flat(n), runtime.engine, const_cast<float*>(data));
   };
   // A number each that the primitives read while they run.
   const auto accumulate = [&](float* y, const float* x, double by) {
@@ -61,18 +73,18 @@ void Sgd::step(const Runtime& runtime, const SgdArguments& a) {
 
   // g = dweight + weight_decay * weight; v = momentum * v + g; weight -= lr * (nesterov ? g + momentum * v : v).
   // g is never stored: its two terms are added where g is wanted.
-  if (a.velocity) {
-    decay(a.velocity, a.momentum, a.gradient);
-    if (a.weight_decay != 0) accumulate(a.velocity, a.weight, a.weight_decay);
+  if (velocity) {
+    decay(velocity, a.momentum, gradient);
+    if (group.weight_decay != 0) accumulate(velocity, weight, group.weight_decay);
   }
-  if (a.velocity && !a.nesterov) {
-    accumulate(a.weight, a.velocity, -a.lr);
+  if (velocity && !a.nesterov) {
+    accumulate(weight, velocity, -group.lr);
     return;
   }
   // The weight's own decay first, while it is still the old weight.
-  if (a.weight_decay != 0) accumulate(a.weight, a.weight, -a.lr * a.weight_decay);
-  accumulate(a.weight, a.gradient, -a.lr);
-  if (a.velocity) accumulate(a.weight, a.velocity, -a.lr * a.momentum);
+  if (group.weight_decay != 0) accumulate(weight, weight, -group.lr * group.weight_decay);
+  accumulate(weight, gradient, -group.lr);
+  if (velocity) accumulate(weight, velocity, -group.lr * a.momentum);
 }
 
 }  // namespace weft::cpu

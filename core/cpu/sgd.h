@@ -14,6 +14,9 @@ class Sgd {
   void step(const Runtime& runtime, const SgdArguments& arguments);
 
  private:
+  /// The group that begins at `begin`.
+  void step_group(const Runtime& runtime, const SgdArguments& arguments, const SgdArguments::Group& group,
+                  std::int64_t begin);
   /// y = x * factor + z, over n floats: two forms, for oneDNN multiplies and then adds one more tensor or y itself.
   struct Passes {
     dnnl::primitive multiply_add;         ///< y = x * factor + z

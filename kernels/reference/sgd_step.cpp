@@ -8,13 +8,17 @@ namespace weft::reference {
 using extents::SgdStep;
 
 void sgd_step(const Problem& problem, double* const* operands, double* const* magnitudes) {
-  const double lr = problem.scalars[SgdStep::lr], momentum = problem.scalars[SgdStep::momentum];
-  const double weight_decay = problem.scalars[SgdStep::weight_decay];
+  const double momentum = problem.scalars[SgdStep::momentum];
   const bool nesterov = problem.extents[SgdStep::nesterov] != 0;
   double* weight = operands[0];
   const double* dweight = operands[1];
   double* velocity = operands[2];
   for (std::int64_t i = 0; i < problem.extents[SgdStep::n]; ++i) {
+    int group = 0;
+    for (int end = 0; end < problem.extents[SgdStep::splits]; ++end)
+      if (problem.extents[SgdStep::split + end] <= i) group = end + 1;
+    const double lr = problem.scalars[SgdStep::lr + 2 * group];
+    const double weight_decay = problem.scalars[SgdStep::weight_decay + 2 * group];
     const double g = dweight[i] + weight_decay * weight[i];
     const double g_magnitude = std::abs(dweight[i]) + weight_decay * std::abs(weight[i]);
     const double velocity_magnitude = momentum * std::abs(velocity[i]) + g_magnitude;

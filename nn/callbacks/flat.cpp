@@ -25,8 +25,7 @@ void FlatArithmetic::add(float* y, const float* x, double a, std::size_t floats)
   device_.sgd_step({.weight = y,
                     .gradient = x,
                     .velocity = zeros(velocity_, floats),
-                    .n = static_cast<std::int64_t>(floats),
-                    .lr = -a});
+                    .groups = {{.end = static_cast<std::int64_t>(floats), .lr = -a}}});
 }
 
 void FlatArithmetic::blend(float* y, const float* x, double share, std::size_t floats) {
@@ -35,9 +34,7 @@ void FlatArithmetic::blend(float* y, const float* x, double share, std::size_t f
   device_.sgd_step({.weight = y,
                     .gradient = x,
                     .velocity = zeros(velocity_, floats),
-                    .n = static_cast<std::int64_t>(floats),
-                    .lr = -share,
-                    .weight_decay = -1});
+                    .groups = {{.end = static_cast<std::int64_t>(floats), .lr = -share, .weight_decay = -1}}});
 }
 
 void FlatArithmetic::scale(float* y, double a, std::size_t floats) {

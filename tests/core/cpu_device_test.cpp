@@ -77,7 +77,7 @@ TEST_CASE("cpu device: the SGD step is torch's") {
           for (int step = 0; step < 3; ++step) {
             const double lr = 0.1 / (1 + step);
             for (float& g : gradient) g = random.normal();
-            device->sgd_step({weight.data(), gradient.data(), velocity.data(), n, lr, momentum, decay, nesterov});
+            device->sgd_step({weight.data(), gradient.data(), velocity.data(), {{n, lr, decay}}, momentum, nesterov});
             for (std::size_t i = 0; i < size; ++i) {
               const double g = gradient[i] + decay * w[i];
               v[i] = momentum * v[i] + g;
@@ -91,7 +91,7 @@ TEST_CASE("cpu device: the SGD step is torch's") {
         }
   // Without velocities: plain descent.
   std::vector<float> weight = {1, 2}, gradient = {1, -1};
-  device->sgd_step({weight.data(), gradient.data(), nullptr, 2, 0.5, 0, 0, false});
+  device->sgd_step({weight.data(), gradient.data(), nullptr, {{2, 0.5, 0}}, 0, false});
   CHECK(weight[0] == doctest::Approx(0.5));
   CHECK(weight[1] == doctest::Approx(2.5));
 }
@@ -106,9 +106,12 @@ std::vector<float> train(int threads, int steps) {
     executor.run(static_cast<std::uint64_t>(step));
     losses.push_back(executor.output("loss").values<float>()[0]);
     const auto range = store.range(0);
-    executor.device().sgd_step({store.weights() + range.offset, store.gradients() + range.offset,
-                                store.velocities() + range.offset, static_cast<std::int64_t>(range.floats), 0.05, 0.9,
-                                0, false});
+    executor.device().sgd_step({store.weights() + range.offset,
+                                store.gradients() + range.offset,
+                                store.velocities() + range.offset,
+                                {{static_cast<std::int64_t>(range.floats), 0.05, 0}},
+                                0.9,
+                                false});
     store.touch_trained();
   }
   return losses;

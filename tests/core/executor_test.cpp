@@ -88,8 +88,7 @@ TEST_CASE("executor: training and prediction share one store") {
   simt_device()->sgd_step({.weight = store.weights() + range.offset,
                            .gradient = store.gradients() + range.offset,
                            .velocity = store.velocities() + range.offset,
-                           .n = static_cast<std::int64_t>(range.floats),
-                           .lr = 0.1,
+                           .groups = {{.end = static_cast<std::int64_t>(range.floats), .lr = 0.1}},
                            .momentum = 0.9});
   store.touch_trained();
   predictor.set_input("input", leaves.at("input"));

@@ -5,6 +5,10 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <span>
 
 #include "core/executor.h"
 #include "core/ops.h"
@@ -99,6 +103,73 @@ TEST_CASE("kernel device: a convolution's epilogue as a node has it, in groups")
   const bool wanted[] = {true, true, true, true, true};
   CHECK_THROWS_WITH_AS(op->differentiate(graph, graph.producer(y), dys, wanted),
                        doctest::Contains("has an epilogue folded into it"), Error);
+}
+
+int launches = 0;  ///< of counting_target()'s SGD steps
+
+/// simt, with no op but sgd_step, whose launches are counted.
+const Target& counting_target() {
+  static const Op& original = *find_op(simt::target().catalogue(), "sgd_step");
+  static const Rung rung = [] {
+    Rung counted = original.rungs.back();
+    counted.launch = [](const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+      ++launches;
+      original.rungs.back().launch(problem, operands, workspace, stream);
+    };
+    return counted;
+  }();
+  static const Op op = [] {
+    Op counted = original;
+    counted.rungs = std::span(&rung, 1);
+    return counted;
+  }();
+  static const Op* const ops[] = {&op};
+  static const Target target = [] {
+    Target counted = simt::target();
+    counted.catalogue = []() -> std::span<const Op* const> { return ops; };
+    return counted;
+  }();
+  return target;
+}
+
+TEST_CASE("kernel device: eight parameter groups a launch, with the bits of one call a group") {
+  for (const int groups : {1, 3, 8, 9, 16, 19}) {
+    CAPTURE(groups);
+    std::vector<SgdArguments::Group> all;
+    std::int64_t end = 0;
+    for (int i = 0; i < groups; ++i) {
+      end += i % 5 == 2 ? 0 : 1 + i * 37 % 51;
+      all.push_back({end, 0.01 * (1 + i), i % 3 == 0 ? 0 : 0.001 * i});
+    }
+    Graph graph;
+    for (const char* name : {"w", "g", "v"}) graph.input(name, {end});
+    const StateDict drawn = random_leaves(graph);
+    const Tensor &w = drawn.at("w"), &g = drawn.at("g"), &v = drawn.at("v");
+    Tensor weight = w.clone(), velocity = v.clone(), weight_alone = w.clone(), velocity_alone = v.clone();
+    launches = 0;
+    KernelDevice(counting_target(), 0)
+        .sgd_step(
+            {weight.values<float>().data(), g.values<float>().data(), velocity.values<float>().data(), all, 0.9, true});
+    CHECK(launches == (groups + 7) / 8);
+    std::int64_t begin = 0;
+    const auto simt = make_device("simt");
+    for (const SgdArguments::Group& group : all) {
+      simt->sgd_step({weight_alone.values<float>().data() + begin,
+                      g.values<float>().data() + begin,
+                      velocity_alone.values<float>().data() + begin,
+                      {{group.end - begin, group.lr, group.weight_decay}},
+                      0.9,
+                      true});
+      begin = group.end;
+    }
+    CHECK(std::memcmp(weight.data(), weight_alone.data(), weight.bytes()) == 0);
+    CHECK(std::memcmp(velocity.data(), velocity_alone.data(), velocity.bytes()) == 0);
+    CHECK(std::memcmp(weight.data(), w.data(), weight.bytes()) != 0);
+  }
+  // Nothing to do is no launch.
+  launches = 0;
+  KernelDevice(counting_target(), 0).sgd_step({nullptr, nullptr, nullptr, {{0, 1, 0}, {0, 1, 0}}, 0.9});
+  CHECK(launches == 0);
 }
 
 }  // namespace

@@ -78,10 +78,8 @@ TEST_CASE("parameter store: an SGD step over a whole range leaves the padding ze
     store.device().sgd_step({.weight = store.weights() + range.offset,
                              .gradient = store.gradients() + range.offset,
                              .velocity = store.velocities() + range.offset,
-                             .n = static_cast<std::int64_t>(range.floats),
-                             .lr = 0.1,
+                             .groups = {{static_cast<std::int64_t>(range.floats), 0.1, 0.01}},
                              .momentum = 0.9,
-                             .weight_decay = 0.01,
                              .nesterov = true});
   const ParameterStore::Entry& bias = store.entry("fc.bias");  // 3 floats of 16
   float floats[16];

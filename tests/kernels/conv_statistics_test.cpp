@@ -51,7 +51,7 @@ TEST_CASE("conv statistics: each rung's are those of its own y, with a mean a hu
   }
 }
 
-TEST_CASE("conv statistics: gathered in the epilogue where there are tensor cores; an epilogue is refused") {
+TEST_CASE("conv statistics: which rung a device picks; an epilogue is refused") {
   const Op& op = *find_op(simt::target().catalogue(), "conv2d_statistics");
   const auto picked = [&](const Problem& problem, int capability) {
     return std::string(op.rungs[static_cast<std::size_t>(pick_rung(op, problem, capability))].name);

@@ -9,7 +9,9 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <iterator>
 
+#include "kernels/error.h"
 #include "kernels/ops.h"
 #include "tests/kernels/call.h"
 
@@ -56,7 +58,7 @@ TEST_CASE("sgd: three steps are torch's, with and without momentum, Nesterov and
     CAPTURE(sequence.momentum);
     Values weight = {1, -2, 0.5}, velocity = {0, 0, 0};
     for (int step = 0; step < 3; ++step) {
-      const Problem problem{{3, sequence.nesterov}, {0.1, sequence.momentum, sequence.weight_decay}};
+      const Problem problem{{3, sequence.nesterov}, {sequence.momentum, 0.1, sequence.weight_decay}};
       Values next_weight, next_velocity;
       call_every_rung("sgd_step", problem, {weight, kGradients[step], velocity},
                       [&](const std::vector<Values>& results) {
@@ -68,6 +70,64 @@ TEST_CASE("sgd: three steps are torch's, with and without momentum, Nesterov and
       velocity = next_velocity;
     }
   }
+}
+
+/// The part of `values` from `begin` to `end`.
+Values part(const Values& values, std::int64_t begin, std::int64_t end) {
+  return {values.begin() + begin, values.begin() + end};
+}
+
+TEST_CASE("sgd: groups in one launch have the bits of a launch each") {
+  constexpr std::int64_t kEnds[] = {0, 3, 3, 1030, 1033, 2048, 2050, 2059};  // two groups are empty
+  constexpr std::int64_t kSize = 2059;
+  constexpr int kGroups = extents::SgdStep::kMaxGroups;
+  static_assert(std::size(kEnds) == kGroups);
+  for (const bool nesterov : {false, true}) {
+    Problem together{{kSize, nesterov, kGroups - 1}, {0.9}};
+    for (int group = 0; group < kGroups; ++group) {
+      if (group < kGroups - 1) together.extents[extents::SgdStep::split + group] = kEnds[group];
+      together.scalars[extents::SgdStep::lr + 2 * group] = 0.01 + 0.013 * group;
+      together.scalars[extents::SgdStep::weight_decay + 2 * group] = 0.003 * group;
+    }
+    const Device simt{simt::target()};
+    const std::vector<Values> operands =
+        draw_operands(simt.target.catalogue(), op_of(simt, "sgd_step"), together, Draw::random, true);
+    std::vector<std::vector<Values>> whole;  // by device and rung
+    call_every_rung("sgd_step", together, operands,
+                    [&](const std::vector<Values>& results) { whole.push_back(results); });
+    CHECK(whole.size() >= 2);
+    std::int64_t begin = 0;
+    for (int group = 0; group < kGroups; ++group) {
+      const std::int64_t end = kEnds[group];
+      if (end == begin) continue;
+      const Problem alone{{end - begin, nesterov},
+                          {0.9, together.scalars[extents::SgdStep::lr + 2 * group],
+                           together.scalars[extents::SgdStep::weight_decay + 2 * group]}};
+      std::size_t run = 0;
+      call_every_rung("sgd_step", alone,
+                      {part(operands[0], begin, end), part(operands[1], begin, end), part(operands[2], begin, end)},
+                      [&](const std::vector<Values>& results) {
+                        CAPTURE(group);
+                        REQUIRE(run < whole.size());
+                        CHECK(results[0] == part(whole[run][0], begin, end));
+                        CHECK(results[2] == part(whole[run][2], begin, end));
+                        CHECK(results[0] != part(operands[0], begin, end));
+                        ++run;
+                      });
+      begin = end;
+    }
+    CHECK(begin == kSize);
+  }
+}
+
+TEST_CASE("sgd: groups that cannot be are refused, with the group and the places") {
+  const Op& op = op_of({simt::target()}, "sgd_step");
+  CHECK_THROWS_WITH_AS(op.check({{100, 0, 8}}), "sgd_step: 9 parameter groups; a launch takes 1 to 8", Error);
+  CHECK_THROWS_WITH_AS(op.check({{100, 0, 2, 60, 40}}),
+                       "sgd_step: group 2 ends at 40, but begins at 60 and there are 100 parameters", Error);
+  CHECK_THROWS_WITH_AS(op.check({{100, 0, 1, 101}}),
+                       "sgd_step: group 1 ends at 101, but begins at 0 and there are 100 parameters", Error);
+  CHECK_NOTHROW(op.check({{100, 0, 7, 0, 0, 50, 50, 100, 100, 100}}));
 }
 
 }  // namespace

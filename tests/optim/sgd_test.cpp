@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -93,6 +94,62 @@ TEST_CASE("three steps in two groups are torch.optim.SGD's") {
           CHECK(error <= 1e-6 * (1 + std::abs(weights[name][i])));
         }
       }
+    }
+  }
+}
+
+TEST_CASE("a step over all groups has the bits of a step over each, and an empty group or one without a rate stays") {
+  for (const char* name : {"simt", "cpu"}) {
+    CAPTURE(std::string(name));
+    // Of five groups the second and the third are empty; the last stands still.
+    const auto group_of = [](const std::string& parameter) { return parameter == "a" ? 0 : parameter == "b" ? 4 : 3; };
+    const auto device = make_device(name);
+    Executor executor(device, two_layers(), {}, nullptr, group_of);
+    ParameterStore& store = *executor.store();
+    REQUIRE(store.groups() == 5);
+    for (const char* parameter : {"a", "bias", "b"})
+      store.set(parameter, random_tensor(store.entry(parameter).shape, 5));
+    executor.set_input("x", random_tensor({5, 7}, 9));
+    const std::vector<std::int32_t> labels = {0, 1, 2, 1, 0};
+    executor.set_input("labels", Tensor::from<std::int32_t>({5}, labels));
+    const std::vector<SgdGroup> groups = {{0.1, 1e-2}, {7, 7}, {8, 8}, {1, 0}, {0, 0}};
+    const Sgd sgd({.momentum = 0.9, .nesterov = true, .groups = groups});
+    const std::size_t floats = store.trained_floats();
+    const auto fetch = [&](const float* arena) {
+      std::vector<float> values(floats);
+      device->copy_out(values.data(), arena, floats * sizeof(float));
+      return values;
+    };
+    const std::vector<float> fixed = fetch(store.weights());
+    for (int step = 0; step < 2; ++step) {
+      executor.run();
+      std::vector<float> weights = fetch(store.weights()), velocities = fetch(store.velocities());
+      Buffer weight = device->allocate(floats * sizeof(float)), velocity = device->allocate(floats * sizeof(float));
+      device->copy_in(weight.data(), weights.data(), weight.bytes);
+      device->copy_in(velocity.data(), velocities.data(), velocity.bytes);
+      std::size_t end = 0;
+      for (int group = 0; group < 5; ++group) {
+        const auto [offset, count] = store.range(group);
+        CHECK(offset == end);
+        CHECK((count == 0) == (group == 1 || group == 2));
+        end = offset + count;
+        if (count == 0) continue;
+        const SgdGroup& settings = groups[static_cast<std::size_t>(group)];
+        device->sgd_step({static_cast<float*>(weight.data()) + offset,
+                          store.gradients() + offset,
+                          static_cast<float*>(velocity.data()) + offset,
+                          {{static_cast<std::int64_t>(count), 0.1 * settings.lr_factor, settings.weight_decay}},
+                          0.9,
+                          true});
+      }
+      CHECK(end == floats);
+      sgd.step(store, 0.1);
+      const std::vector<float> got = fetch(store.weights());
+      CHECK(got == fetch(static_cast<float*>(weight.data())));
+      CHECK(fetch(store.velocities()) == fetch(static_cast<float*>(velocity.data())));
+      CHECK(got != weights);
+      const std::size_t last = store.range(4).offset;
+      CHECK(std::memcmp(&got[last], &fixed[last], (floats - last) * sizeof(float)) == 0);
     }
   }
 }

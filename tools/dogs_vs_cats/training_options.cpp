@@ -38,7 +38,9 @@ void add_training_options(KeptOptions& kept, TrainingOptions& o) {
   add_augment_options(
       [&kept](const std::string& name, auto& field, const std::string& help) { return kept.add(name, field, help); },
       o.augment);
-  kept.add("math", o.math, "fast (may use Winograd) or strict (direct convolution)");
+  kept.add("math", o.math,
+           "fast (may use Winograd), strict (no Winograd) or tf32 (fast, and on cuda float32 products by tensor cores, "
+           "rounded to TF32)");
   kept.add("device", o.device, "auto, cpu, cuda, cuda:N or simt", true);
   kept.add("threads", o.threads, "Threads that compute; part of the result's bits; 0: all", true)
       ->check(CLI::Range(0, 1024));
@@ -51,7 +53,7 @@ void add_training_options(KeptOptions& kept, TrainingOptions& o) {
 void check(const TrainingOptions& options, const std::string& verb) {
   if (options.data.empty()) throw UsageError(verb + ": DATA is missing: the folder of pictures to train on");
   require_choice("--arch", options.arch, model_names());
-  require_choice("--math", options.math, {"fast", "strict"});
+  require_choice("--math", options.math, math_names());
   require_choice("--augment", options.augment.augmentation.set, Augmentation::names());
   if (options.freeze && !options.freeze_to.empty())
     throw UsageError("--freeze trains the head alone, --freeze-to more: give one");
@@ -99,7 +101,7 @@ LearnerOptions learner_options(const TrainingOptions& options) {
   result.fixed_batch_norm = options.fixed_batch_norm;
   result.momentum = options.momentum;
   result.weight_decay = options.weight_decay;
-  result.math = options.math == "strict" ? Math::strict : Math::fast;
+  result.math = math_named(options.math);
   result.tune = options.tune;
   result.targets.label_smoothing = options.augment.label_smoothing;
   result.mixup = options.augment.mixup;

@@ -40,7 +40,8 @@ LearnerOptions learner_options(const UseOptions& options, const RunConfig& confi
 
 Math math_of(const RunConfig& config) {
   const auto math = config.options.find("math");
-  return math != config.options.end() && math->second == "strict" ? Math::strict : Math::fast;
+  const Math trained = math == config.options.end() ? Math::fast : math_named(math->second);
+  return trained == Math::tf32 ? Math::fast : trained;
 }
 
 Normalization normalization(const RunConfig& config) {

@@ -24,7 +24,8 @@ struct UseOptions {
 void add_use_options(CLI::App* verb, UseOptions& options);
 LearnerOptions learner_options(const UseOptions& options, const RunConfig& config);
 Normalization normalization(const RunConfig& config);
-/// What the RUN was trained with (--math).
+/// What the RUN was trained with (--math); but tf32, which is for the speed of training and which the cpu device lacks,
+/// is fast in use.
 Math math_of(const RunConfig& config);
 
 /// The transform of --tta: top-down where the model was trained so, else side-on. Not that of training: a random
