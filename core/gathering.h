@@ -25,7 +25,8 @@
 // implicit rung that does: the same product, in tiles of half the size at worst, and one reading of y less. Not so in
 // float32, which is bound by its multiplications, and whose implicit rung keeps them waiting where gemm's does not.
 // There the layers that gather are those that go to implicit-gemm: 3x3 of 64 channels, and those with a stride;
-// Winograd's and the stem's rungs do not.
+// Winograd's and the stem's rungs do not. Where TF32 is allowed, float32 goes to tensor cores, and gathers as bfloat16
+// does.
 
 #include "core/graph.h"
 #include "core/rung_of.h"

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "core/fusion.h"
@@ -226,6 +227,59 @@ TEST_CASE("fused step: a sum of gradients is the later convolution's, a bias's g
       both.mark_output(both.node(NodeId{i}).outputs[0], fmt::format("part {}", i));
   CHECK(count_of(fused(both, takes_all), "add") == 1);
   check_run(make_device("simt"), both, {}, 1e-5);
+}
+
+/// Cross-entropy of x weight^T, and what `loss_of` makes of it, with its gradient.
+template <class LossOf>
+Graph step_of(const LossOf& loss_of) {
+  Graph graph;
+  const ValueId x = graph.input("input", {6, 7}), labels = graph.input("labels", {6}, DType::i32);
+  const ValueId weight = graph.parameter("weight", {4, 7});
+  const ValueId logits = ops::gemm(graph, "fc", x, weight, {}, false, true);
+  graph.mark_output(loss_of(graph, ops::cross_entropy(graph, "loss", logits, labels), weight), "loss");
+  return with_gradients(graph, "loss");
+}
+
+TEST_CASE(
+    "fused step: a loss that is scaled or added to stays apart from its gradient, which follows what became of it") {
+  const auto takes_all = [](const Node&, auto, auto) { return std::string_view("any"); };
+  const Graph plain = step_of([](Graph&, ValueId loss, ValueId) { return loss; });
+  const Graph scaled =
+      step_of([](Graph& graph, ValueId loss, ValueId) { return ops::scale(graph, "half", loss, 0.5); });
+  const Graph added = step_of([](Graph& graph, ValueId loss, ValueId weight) {
+    return ops::add(graph, "both", ops::scale(graph, "half", loss, 0.5),
+                    ops::scale(graph, "decay", ops::sum(graph, "weights", weight), 3));
+  });
+  const Graph twice = step_of([](Graph& graph, ValueId loss, ValueId) { return ops::add(graph, "both", loss, loss); });
+  const StateDict leaves = random_leaves(plain);
+  const auto gradient = [&](const std::shared_ptr<Device>& device, const Graph& graph) {
+    Executor executor(device, graph, {.poison = true});
+    feed(executor, leaves);
+    executor.run();
+    return executor.store()->gradient("weight").clone();
+  };
+  std::vector<std::shared_ptr<Device>> devices = {make_device("simt")};
+#if WEFT_WITH_CPU
+  devices.push_back(make_device("cpu"));
+#endif
+  CHECK(count_of(fused(plain, takes_all), "cross_entropy_forward_backward") == 1);
+  for (const auto& [graph, factor, shift] : {std::tuple{scaled, 0.5, 0.0}, {added, 0.5, 3.0}, {twice, 2.0, 0.0}}) {
+    CAPTURE(to_text(graph));
+    // The node that is both would be where the gradient is, and what is made of the loss comes before.
+    const Graph whole = fused(graph, takes_all);
+    CHECK(count_of(whole, "cross_entropy_forward_backward") == 0);
+    CHECK(count_of(whole, "cross_entropy") == 1);
+    CHECK(count_of(whole, "cross_entropy_backward") == 1);
+    for (const auto& device : devices) {
+      check_run(device, graph, {}, 1e-5);
+      const Tensor got = gradient(device, graph), alone = gradient(device, plain);
+      for (std::size_t i = 0; i < got.values<float>().size(); ++i) {
+        const double expected = factor * alone.values<float>()[i] + shift;
+        CHECK(std::fabs(got.values<float>()[i] - expected) <= 1e-5);
+        CHECK(alone.values<float>()[i] != 0);
+      }
+    }
+  }
 }
 
 #if WEFT_WITH_CPU

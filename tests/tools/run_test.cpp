@@ -284,3 +284,39 @@ TEST_CASE("--resume with another option is refused") {
   CHECK(dogs_vs_cats({"train", "--out", run.string(), "--resume"}).status == 0);
   CHECK(weights_of(run) == weights);
 }
+
+TEST_CASE("--math tf32 is a setting of the run: trained so, resumed so, used on any device, refused on cpu") {
+  const TemporaryFolder folder;
+  const auto run = folder / "run";
+  const auto train_on = [&](const std::string& device, std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"train",    drawn_sample().string(),
+                                          "--out",    run.string(),
+                                          "--device", device,
+                                          "--size",   "32",
+                                          "--arch",   "lenet",
+                                          "--epochs", "1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return dogs_vs_cats(arguments);
+  };
+  const auto refused = train_on("cpu", {"--math", "tf32"});
+  CHECK(refused.status == 1);
+  CHECK(lines(refused.err) == 1);
+  CHECK(refused.err.find("the cpu device") != std::string::npos);
+  CHECK(refused.err.find("no TF32") != std::string::npos);
+  const auto unknown = train_on("simt", {"--math", "half"});
+  CHECK(unknown.status == 2);
+  CHECK(unknown.err.find("--math half: there is no such choice; it is one of fast, strict, tf32") != std::string::npos);
+  CHECK_FALSE(fs::exists(run));
+
+  const auto trained = train_on("simt", {"--math", "tf32"});
+  CAPTURE(trained.err);
+  REQUIRE(trained.status == 0);
+  CHECK(nlohmann::json::parse(read_all(run / "config.json"))["options"]["math"] == "tf32");
+  CHECK(dogs_vs_cats({"train", "--out", run.string(), "--resume"}).status == 0);
+  const auto another = dogs_vs_cats({"train", "--out", run.string(), "--resume", "--math", "fast"});
+  CHECK(another.status == 1);
+  CHECK(another.err.find("--math") != std::string::npos);
+  CHECK(nlohmann::json::parse(read_all(run / "config.json"))["options"]["math"] == "tf32");
+  const std::string pictures = (drawn_sample() / "valid").string();
+  CHECK(dogs_vs_cats({"predict", run.string(), pictures, "--device", "cpu"}).status == 0);
+}
