@@ -209,7 +209,7 @@ template <bool kMasks>
 void launch_channel_strips(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
   const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];
   with_gradient<kMasks>(problem, operands, [&]<class T>(const auto& gradient, T* dbias) {
-    with_vector(problem.dtype, C, [&]<class, int kVector>() {
+    const auto run_strips = [&]<int kVector>() {
       const VectorChunks cut = vector_chunks<kVector>(rows, C);
       const auto run = [&]<class To>(To* to) {
         launch(bias_backward_strips<kVector, std::decay_t<decltype(gradient)>, To>,
@@ -222,7 +222,11 @@ void launch_channel_strips(const Problem& problem, void* const* operands, void* 
       launch(bias_backward_finish<T>,
              {.grid = blocks_for(C, kColumns), .block = dim3(kColumns, kRows), .stream = stream}, partial, dbias,
              cut.chunks, C, 0);
-    });
+    };
+    if (C % Pack<T>::kSize == 0)
+      run_strips.template operator()<Pack<T>::kSize>();
+    else
+      run_strips.template operator()<1>();
   });
 }
 
