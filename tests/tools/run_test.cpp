@@ -306,7 +306,7 @@ TEST_CASE("--math tf32 is a setting of the run: trained so, resumed so, used on 
   const auto unknown = train_on("simt", {"--math", "half"});
   CHECK(unknown.status == 2);
   CHECK(unknown.err.find("--math half: there is no such choice; it is one of fast, strict, tf32") != std::string::npos);
-  CHECK_FALSE(fs::exists(run));
+  CHECK_FALSE(fs::exists(run / "config.json"));
 
   const auto trained = train_on("simt", {"--math", "tf32"});
   CAPTURE(trained.err);
