@@ -3,27 +3,16 @@
 
 #include <cstdint>
 
-#include "kernels/launch.h"
-#include "kernels/launch_math.h"
+#include "kernels/catalogue.h"
 #include "kernels/reduce.h"
+#include "kernels/target.h"
 
 namespace weft::WEFT_TARGET {
-
-/// One block, always the same order.
-inline __global__ void mean_of_row_losses(const float* __restrict__ losses, float* __restrict__ loss, int64_t count,
-                                          int64_t N) {
-  float sum = 0;
-  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) sum += losses[i];
-  sum = block_sum(sum);
-  if (threadIdx.x == 0) loss[0] = sum / static_cast<float>(N);
-}
 
 /// loss (1) = the sum of losses (count) / N: those of the N rows, or of blocks of them. A number a row, written and
 /// read again, is little beside a thousand classes, but of two 40% of what must be moved: then a block adds its rows'
 /// up first (store_block_loss).
-inline void launch_mean_of_row_losses(const float* losses, float* loss, int64_t count, int64_t N, Stream stream) {
-  launch(mean_of_row_losses, {.grid = 1, .block = kBlock, .stream = stream}, losses, loss, count, N);
-}
+void launch_mean_of_row_losses(const float* losses, float* loss, int64_t count, int64_t N, Stream stream);
 
 /// Writes the sum of the block's rows' losses to losses[blockIdx.x], always in the same order. `mine` is that of the
 /// calling thread's team; the others of a team, and a team without a row, are left out. All threads of the block call.
