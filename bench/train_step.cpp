@@ -52,7 +52,8 @@ void feed(Executor& executor, const Options& options) {
 
 void measure(const Options& options) {
   const auto device = make_device(options.device, {.threads = options.threads});
-  const Model model = make_model(options.arch, {"a", "b"});
+  Model model = make_model(options.arch, {"a", "b"});
+  model.set_size(options.size, options.size);
   ExecutorOptions how;
   how.compile.math = math_named(options.math);
   how.compile.fuse = !options.no_fuse;

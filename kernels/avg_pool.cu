@@ -106,7 +106,7 @@ const Op avg_pool = {
     .bound = {.c = 2, .terms = [](const Problem& p) { return p.extents[Pool::R] * p.extents[Pool::S]; }},
     .problems = kPoolProblems,
     .rungs = kRungs,
-    .choose = choose_pool_rung,
+    .choose = choose_pool_rung<false>,
 };
 
 const Op avg_pool_backward = {
@@ -132,7 +132,7 @@ const Op avg_pool_backward = {
     .problems = kPoolProblems,
     .rungs = kBackwardRungs,
     .gradient_of = "avg_pool",
-    .choose = choose_pool_rung,
+    .choose = choose_pool_rung<true>,
 };
 
 }  // namespace weft::WEFT_TARGET

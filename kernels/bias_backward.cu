@@ -237,15 +237,12 @@ int64_t strips_workspace(const Problem& problem) {
   return chunks == 1 ? 0 : chunks * C * static_cast<int64_t>(sizeof(float));
 }
 
-/// A channel walk, where a block of it adds up what it has of a channel: it has no idle lanes, and 16 bytes a load also
-/// where C is no multiple of a pack. Else strips; but of such a C they load element by element, so there only where the
-/// walk has too few blocks.
+/// Strips where C is a whole number of packs. Else they load element by element, and a channel walk 16 bytes with no
+/// idle lanes; but only where it has blocks enough, for its threads take 64 packs or more.
 template <class T>
 int choose_for(int64_t rows, int64_t C) {
   constexpr int64_t kBlocksToFill = 96;  // of some 100 SMs
-  const WalkSums<T> walk(rows * C, C);
-  const bool fills = walk.walkers >= kBlocksToFill * kBlock && C % Pack<T>::kSize != 0;
-  return walk.period_in_block > 0 || fills ? 2 : 3;
+  return C % Pack<T>::kSize != 0 && WalkSums<T>(rows * C, C).walkers >= kBlocksToFill * kBlock ? 2 : 3;
 }
 int choose_rung(const Problem& problem, int) {
   const int64_t rows = problem.extents[Rows::rows], C = problem.extents[Rows::C];

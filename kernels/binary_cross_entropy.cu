@@ -40,7 +40,8 @@ __global__ void binary_cross_entropy_one_block(const T* __restrict__ logits, con
 }
 
 // Rung 2, two-stage. Every block sums a stretch into the workspace, and one block adds the stretches up, always in the
-// same order: the number of blocks follows from n alone, so the bits are the same on every device.
+// same order: the number of blocks follows from n alone, so the bits are the same on every device. One block alone
+// leaves the mean itself.
 template <class T>
 __global__ void binary_cross_entropy_stage(const T* __restrict__ logits, const float* __restrict__ targets,
                                            float* __restrict__ partial, int64_t n) {
@@ -49,7 +50,7 @@ __global__ void binary_cross_entropy_stage(const T* __restrict__ logits, const f
   for (int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += stride)
     sum += loss_of(to_float(logits[i]), targets[i]);
   sum = block_sum(sum);
-  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+  if (threadIdx.x == 0) partial[blockIdx.x] = gridDim.x == 1 ? sum / static_cast<float>(n) : sum;
 }
 
 __global__ void mean_of_stretches(const float* __restrict__ partial, float* __restrict__ loss, int64_t stretches,
@@ -114,8 +115,9 @@ void launch_two_stage(const Problem& problem, void* const* operands, void* works
   const int64_t n = problem.extents[Elements::n], blocks = stage_blocks(problem);
   with_type(problem.dtype, [&]<class T>() {
     launch(binary_cross_entropy_stage<T>, {.grid = static_cast<unsigned>(blocks), .block = kBlock, .stream = stream},
-           as<const T>(operands[0]), as<const float>(operands[1]), as<float>(workspace), n);
+           as<const T>(operands[0]), as<const float>(operands[1]), as<float>(blocks > 1 ? workspace : operands[2]), n);
   });
+  if (blocks == 1) return;
   launch(mean_of_stretches, {.grid = 1, .block = kBlock, .stream = stream}, as<const float>(workspace),
          as<float>(operands[2]), blocks, n);
 }

@@ -205,10 +205,10 @@ void launch_vectorised(const Problem& problem, void* const* operands, void* work
   with_type(problem.dtype, [&]<class T>() {
     with_sharing_team(C, [&]<class Team>() {
       const unsigned blocks = blocks_for(N, Team::kTeams);
-      const auto losses = as<float>(workspace);
+      const auto loss = as<float>(operands[2]), losses = losses_of_blocks(workspace, loss, blocks);
       launch(cross_entropy_vectorised<Team, T>, {.grid = blocks, .block = Team::kBlockThreads, .stream = stream},
              as<const T>(operands[0]), as<const int32_t>(operands[1]), as<float>(operands[3]), losses, N, C);
-      launch_mean_of_row_losses(losses, as<float>(operands[2]), blocks, N, stream);
+      launch_mean_of_row_losses(losses, loss, blocks, N, stream);
     });
   });
 }

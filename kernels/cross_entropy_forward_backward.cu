@@ -195,11 +195,11 @@ template <class T>
 void launch_both(Kernel<T> kernel, unsigned blocks, unsigned threads, int64_t count, const Problem& problem,
                  void* const* operands, void* workspace, Stream stream, unsigned shared_bytes = 0) {
   const int64_t N = problem.extents[Rows::rows];
-  const auto losses = as<float>(workspace);
+  const auto loss = as<float>(operands[3]), losses = losses_of_blocks(workspace, loss, count);  // of one row too
   launch(kernel, {.grid = blocks, .block = threads, .shared_bytes = shared_bytes, .stream = stream},
          as<const float>(operands[0]), as<const T>(operands[1]), as<const int32_t>(operands[2]), losses,
          as<T>(operands[4]), N, problem.extents[Rows::C]);
-  launch_mean_of_row_losses(losses, as<float>(operands[3]), count, N, stream);
+  launch_mean_of_row_losses(losses, loss, count, N, stream);
 }
 
 void launch_thread_per_row(const Problem& problem, void* const* operands, void* workspace, Stream stream) {

@@ -144,10 +144,9 @@ int64_t row_bytes(const Problem& problem) {
   return problem.extents[Rows::rows] * static_cast<int64_t>(sizeof(float));
 }
 
-/// Of `count` losses, of rows or of blocks of them.
-void launch_mean(const Problem& problem, int64_t count, void* const* operands, void* workspace, Stream stream) {
-  launch_mean_of_row_losses(as<const float>(workspace), as<float>(operands[2]), count, problem.extents[Rows::rows],
-                            stream);
+void launch_mean(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
+  const int64_t N = problem.extents[Rows::rows];
+  launch_mean_of_row_losses(as<const float>(workspace), as<float>(operands[2]), N, N, stream);
 }
 
 void launch_thread_per_row(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
@@ -156,7 +155,7 @@ void launch_thread_per_row(const Problem& problem, void* const* operands, void* 
     launch(cross_entropy_soft_thread_per_row<T>, {.grid = blocks_for(N, 64), .block = 64, .stream = stream},
            as<const T>(operands[0]), as<const float>(operands[1]), as<float>(operands[3]), as<float>(workspace), N, C);
   });
-  launch_mean(problem, N, operands, workspace, stream);
+  launch_mean(problem, operands, workspace, stream);
 }
 
 void launch_warp_per_row(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
@@ -165,7 +164,7 @@ void launch_warp_per_row(const Problem& problem, void* const* operands, void* wo
     launch(cross_entropy_soft_warp_per_row<T>, {.grid = blocks_for(N, kWarps), .block = kBlock, .stream = stream},
            as<const T>(operands[0]), as<const float>(operands[1]), as<float>(operands[3]), as<float>(workspace), N, C);
   });
-  launch_mean(problem, N, operands, workspace, stream);
+  launch_mean(problem, operands, workspace, stream);
 }
 
 void launch_online(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
@@ -174,18 +173,19 @@ void launch_online(const Problem& problem, void* const* operands, void* workspac
     launch(cross_entropy_soft_online<T>, {.grid = blocks_for(N, 1), .block = kBlock, .stream = stream},
            as<const T>(operands[0]), as<const float>(operands[1]), as<float>(operands[3]), as<float>(workspace), C);
   });
-  launch_mean(problem, N, operands, workspace, stream);
+  launch_mean(problem, operands, workspace, stream);
 }
 
 void launch_register_resident(const Problem& problem, void* const* operands, void* workspace, Stream stream) {
   const int64_t N = problem.extents[Rows::rows], C = problem.extents[Rows::C];
   with_type(problem.dtype, [&]<class T>() {
     with_row_team(C, [&]<class Team>() {
+      const unsigned blocks = blocks_for(N, Team::kTeams);
+      const auto loss = as<float>(operands[2]), losses = losses_of_blocks(workspace, loss, blocks);
       launch(cross_entropy_soft_register_resident<Team, T>,
-             {.grid = blocks_for(N, Team::kTeams), .block = Team::kBlockThreads, .stream = stream},
-             as<const T>(operands[0]), as<const float>(operands[1]), as<float>(operands[3]), as<float>(workspace), N,
-             C);
-      launch_mean(problem, blocks_for(N, Team::kTeams), operands, workspace, stream);
+             {.grid = blocks, .block = Team::kBlockThreads, .stream = stream}, as<const T>(operands[0]),
+             as<const float>(operands[1]), as<float>(operands[3]), losses, N, C);
+      launch_mean_of_row_losses(losses, loss, blocks, N, stream);
     });
   });
 }

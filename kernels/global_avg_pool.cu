@@ -95,8 +95,8 @@ __global__ void __launch_bounds__(kBlock)
 }
 
 // Backward, rung 3, vectorised. Rung 2 reads dy again for every pixel and divides for every element, which doubles the
-// bytes that are asked for. Here a block reads 64 channels of dy once, divides once, and a thread writes the same 16
-// bytes to every 32nd pixel of the picture.
+// bytes that are asked for. Here a block reads 128 bytes of dy, 32 channels or 64, once, divides once, and a thread
+// writes the same 16 bytes to every 32nd pixel of the picture.
 template <class T, int kVector>
 __global__ void __launch_bounds__(kBlock)
     global_avg_pool_backward_vectors(const T* __restrict__ dy, T* __restrict__ dx, int64_t groups, int64_t pixels,

@@ -98,7 +98,7 @@ const Op max_pool = {
     .bound = {.c = 1},
     .problems = kPoolProblems,
     .rungs = kRungs,
-    .choose = choose_pool_rung,
+    .choose = choose_pool_rung<false>,
     .exact_on_integers = true,
 };
 
@@ -127,7 +127,7 @@ const Op max_pool_backward = {
     .problems = kPoolProblems,
     .rungs = kBackwardRungs,
     .gradient_of = "max_pool",
-    .choose = choose_pool_rung,
+    .choose = choose_pool_rung<true>,
     .exact_on_integers = true,
 };
 

@@ -150,7 +150,7 @@ const Op max_pool_unindexed = {
     .bound = {.c = 1},
     .problems = kPoolProblems,
     .rungs = kRungs,
-    .choose = choose_pool_rung,
+    .choose = choose_pool_rung<false>,
     .exact_on_integers = true,
 };
 
@@ -176,7 +176,7 @@ const Op max_pool_unindexed_backward = {
     .problems = kPoolProblems,
     .rungs = kBackwardRungs,
     .gradient_of = "max_pool_unindexed",
-    .choose = choose_pool_rung,
+    .choose = choose_pool_rung<true>,
     .exact_on_integers = true,
 };
 

@@ -136,13 +136,16 @@ bool pool_rows_fit(const Problem& problem) {
   return fit;
 }
 
-/// Rung 4 where windows overlap and there are blocks for most of some 100 SMs. Where they do not overlap, rung 3 reads
-/// nothing twice and has no barrier; of few pictures it has more blocks, and leaves what it reads twice to L2.
-inline int choose_pool_rung(const Problem& problem, int) {
+/// Rung 4 where rung 3 reads something twice and there are blocks for most of some 100 SMs; of few pictures rung 3 has
+/// more blocks, and leaves the second reading to the caches. Forward that is where windows overlap; backward wherever a
+/// window has more than one pixel, each of which asks for its gradient.
+template <bool kBackward>
+int choose_pool_rung(const Problem& problem, int) {
   using extents::Pool;
   const std::int64_t* e = problem.extents;
-  const bool overlap = e[Pool::R] > e[Pool::stride_h] || e[Pool::S] > e[Pool::stride_w];
-  return overlap && rolling_fills(e[Pool::N], e[Pool::C], static_cast<int64_t>(width(problem))) ? 3 : 2;
+  const bool again =
+      kBackward ? e[Pool::R] > 1 || e[Pool::S] > 1 : e[Pool::R] > e[Pool::stride_h] || e[Pool::S] > e[Pool::stride_w];
+  return again && rolling_fills(e[Pool::N], e[Pool::C], static_cast<int64_t>(width(problem))) ? 3 : 2;
 }
 
 inline constexpr const char* kPoolWarpIdea =

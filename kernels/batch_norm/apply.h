@@ -1,5 +1,6 @@
 #pragma once
-// y from known statistics: all of batch_norm_eval, and the last step of batch_norm_train's vectorised rung.
+// y from known statistics: all of batch_norm_eval and of batch_norm_train_gathered, and the last step of
+// batch_norm_train's vectorised rung.
 
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/channels.h"
@@ -42,18 +43,27 @@ __device__ inline void finish_rows(const Vector<T, kVector> (&x)[kRowsUnderWay],
 // The chunks are walked from the last to the first: where x was read just before, from the first to the last, its end
 // is what the L2 cache still holds. Two blocks an SM are asked for: left alone, ptxas makes room for a third on sm_80
 // and moves registers out to memory for it.
-template <class T, int kVector>
+//
+// kKeeps: the statistics are the batch's mean and biased variance, and go to `to`, by the blocks of the first chunk.
+template <class T, int kVector, bool kKeeps>
 __global__ void __launch_bounds__(kBlock, 2)
     batch_norm_apply_vectors(const T* __restrict__ x, const float* __restrict__ weight, const float* __restrict__ bias,
-                             ChannelStatistics statistics, Finish<T> finish, T* __restrict__ y, int64_t rows, int64_t C,
-                             int64_t rows_in_chunk, int lanes) {
+                             ChannelStatistics statistics, BatchStatistics to, Finish<T> finish, T* __restrict__ y,
+                             int64_t rows, int64_t C, int64_t rows_in_chunk, int lanes) {
   ChannelFactors& factors = *dynamic_shared<ChannelFactors>();
   const int own = static_cast<int>(threadIdx.x);
   const int64_t own_channel = int64_t{blockIdx.x} * lanes * kVector + own;
   if (own < lanes * kVector && own_channel < C) {
-    factors.centre[own] = statistics.mean[own_channel];
-    factors.scale[own] = weight[own_channel] * statistics.invstd(own_channel);
+    const float mean = statistics.mean[own_channel];
+    factors.centre[own] = mean;
     factors.shift[own] = bias[own_channel];
+    if constexpr (kKeeps) {
+      const float squares = statistics.spread[own_channel] * static_cast<float>(rows);
+      factors.scale[own] = weight[own_channel] * to.invstd(squares, rows);
+      if (blockIdx.y == 0) to.keep(own_channel, rows, mean, squares);
+    } else {
+      factors.scale[own] = weight[own_channel] * statistics.invstd(own_channel);
+    }
   }
   __syncthreads();
   const Place at = place_of_thread<kVector>(lanes, blockIdx.x, C);
@@ -74,15 +84,16 @@ __global__ void __launch_bounds__(kBlock, 2)
   }
 }
 
-template <class T, int kVector>
+template <class T, int kVector, bool kKeeps = false>
 void apply_vectors(const Problem& problem, const T* x, const float* weight, const float* bias,
-                   const ChannelStatistics& statistics, const Finish<T>& finish, T* y, Stream stream) {
+                   const ChannelStatistics& statistics, const Finish<T>& finish, T* y, Stream stream,
+                   const BatchStatistics& to = {}) {
   using extents::BatchNorm;
   const int64_t rows = problem.extents[BatchNorm::rows], C = problem.extents[BatchNorm::C];
   const VectorChunks chunks = vector_chunks<kVector>(rows, C);
-  launch(batch_norm_apply_vectors<T, kVector>,
+  launch(batch_norm_apply_vectors<T, kVector, kKeeps>,
          {.grid = chunks.grid, .block = kBlock, .shared_bytes = sizeof(ChannelFactors), .stream = stream}, x, weight,
-         bias, statistics, finish, y, rows, C, chunks.rows_in_chunk, chunks.lanes);
+         bias, statistics, to, finish, y, rows, C, chunks.rows_in_chunk, chunks.lanes);
 }
 
 }  // namespace weft::WEFT_TARGET

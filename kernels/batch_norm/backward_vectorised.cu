@@ -21,13 +21,14 @@ struct Partial {
   float sum, dot;
 };
 
-/// kSums: partial sums are written. kResult: dx is, of the sums in dweight and dbias where inverse_rows is not 0.
-/// The blocks an SM that are asked for keep ptxas from spilling for one more; the sums alone want over 128 registers.
+/// kSums: partial sums are written, or of a single chunk dweight and dbias themselves. kResult: dx is, of the sums in
+/// dweight and dbias where inverse_rows is not 0. The blocks an SM that are asked for keep ptxas from spilling for one
+/// more; the sums alone want over 128 registers.
 template <class T, int kVector, bool kSums, bool kResult>
 __global__ void __launch_bounds__(kBlock, kSums ? 1 : 2)
     batch_norm_backward_vectors(Gradient<T> gradient, const T* __restrict__ x, const float* __restrict__ weight,
-                                ChannelStatistics statistics, float inverse_rows, const float* __restrict__ dweight,
-                                const float* __restrict__ dbias, T* __restrict__ dx, Partial* __restrict__ partial,
+                                ChannelStatistics statistics, float inverse_rows, float* __restrict__ dweight,
+                                float* __restrict__ dbias, T* __restrict__ dx, Partial* __restrict__ partial,
                                 int64_t rows, int64_t C, int64_t rows_in_chunk, int lanes) {
   GradientFactors& factors = *dynamic_shared<GradientFactors>();
   const int own = static_cast<int>(threadIdx.x), first_channel = own % lanes * kVector;
@@ -57,7 +58,11 @@ __global__ void __launch_bounds__(kBlock, kSums ? 1 : 2)
   if constexpr (kSums) {
     float totals[2];
     sum_over_block_rows(sums, lanes, totals);
-    if (has_channel) partial[chunk * C + own_channel] = {totals[0], totals[1] * invstd};
+    if (has_channel && gridDim.y > 1) partial[chunk * C + own_channel] = {totals[0], totals[1] * invstd};
+    if (has_channel && gridDim.y == 1) {
+      dbias[own_channel] = totals[0];
+      dweight[own_channel] = totals[1] * invstd;
+    }
   }
 }
 
@@ -98,8 +103,9 @@ void launch_vectorised(const Problem& problem, void* const* operands, void* work
     };
     const Gradient<T> gradient = gradient_of<T>(problem, operands);
     pass(batch_norm_backward_vectors<T, kVector, true, !kTrain>, gradient, 0);
-    launch(batch_norm_backward_add_partials, {.grid = blocks_for(C, kMergeLanes), .block = kBlock, .stream = stream},
-           as<const Partial>(workspace), dweight, dbias, chunks.chunks, C);
+    if (chunks.chunks > 1)
+      launch(batch_norm_backward_add_partials, {.grid = blocks_for(C, kMergeLanes), .block = kBlock, .stream = stream},
+             as<const Partial>(workspace), dweight, dbias, chunks.chunks, C);
     if constexpr (kTrain) {
       const Gradient<T> masked = {gradient.dresidual, nullptr, nullptr, 0};
       const Gradient<T> again = {gradient.dy, gradient.y, nullptr, gradient.ceiling};

@@ -1,4 +1,4 @@
-// batch_norm_train, rungs 4 and 5, kept-by-block and kept-by-cluster. Vectorised reads x twice, 12 rows C bytes in
+// batch_norm_train, rungs 5 and 6, kept-by-block and kept-by-cluster. Vectorised reads x twice, 12 rows C bytes in
 // float32 where 8 would do: a third of the time goes to reading again what was here before.
 //
 // Rung 5. A block takes a few channels, 64 bytes of each row (two sectors), and all rows, and keeps what it reads in

@@ -27,9 +27,8 @@ __global__ void __launch_bounds__(kBlock, 2)
   const ConvShape& z = walk.z;
   const Strip strip = {static_cast<int>(blockIdx.x) * rolling.packs * kVector, rolling.packs};
   const auto rings = walk.template rings<kVector>(dynamic_shared<unsigned char>(), strip, rolling.depth);
-  const int begin = static_cast<int>(blockIdx.y) * pictures, end = begin + pictures < z.N ? begin + pictures : z.N;
   float sums[kWalkedTaps][kVector] = {};
-  add_under_taps<kVector>(walk, rings, rolling, strip, dy, {begin, end}, sums);
+  add_under_taps<kVector>(walk, rings, rolling, strip, dy, pictures_of_block(z.N, pictures), sums);
   float totals[kWalkedTaps];
   sum_over_block_rows(sums, rolling.packs, totals);
   const int c = strip.first_channel + static_cast<int>(threadIdx.x);

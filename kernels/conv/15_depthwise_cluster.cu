@@ -45,17 +45,6 @@ struct ClusteredPictures {
   dim3 cluster() const { return dim3(1, static_cast<unsigned>(blocks)); }
 };
 
-/// The pictures of the calling block.
-__device__ inline Range pictures_of_block(int N, int pictures) {
-  const int begin = static_cast<int>(blockIdx.y) * pictures;
-  return {begin < N ? begin : N, begin + pictures < N ? begin + pictures : N};
-}
-
-/// The largest cluster for N pictures.
-int blocks_for_pictures(int N) {
-  return std::min(kMostBlocks, static_cast<int>(std::bit_floor(static_cast<unsigned>(N))));
-}
-
 // Forward and backward data.
 template <int kVector, class Walk>
 __global__ void __launch_bounds__(kBlock, 3)
@@ -83,7 +72,7 @@ template <int kVector, class Walk>
 void launch_depthwise_cluster(const Walk& walk, int element_bytes, Stream stream) {
   const Rolling rolling = rolling_of<kVector>(walk);
   const ConvShape& z = walk.z;
-  const int blocks = blocks_for_pictures(z.N);
+  const int blocks = std::min<int>(kMostBlocks, std::bit_ceil(static_cast<unsigned>(z.N)));
   const int64_t picture = (pixels_met(z) + int64_t{z.P} * z.Q) * element_bytes;
   const int64_t numbers = z.R * z.S * element_bytes + 8;  // and a scale and a shift
   // So many pictures that the filters are a hundredth beside them, where that leaves blocks enough; and at least so
@@ -159,7 +148,8 @@ __global__ void __launch_bounds__(kBlock, 2)
 
 template <class T>
 ClusteredPictures filter_pictures(const ConvShape& z, const Rolling& rolling) {
-  const int wanted = std::clamp(kBlocksWanted / rolling.groups, 1, z.N), blocks = blocks_for_pictures(wanted);
+  const int wanted = std::clamp(kBlocksWanted / rolling.groups, 1, z.N),
+            blocks = std::min<int>(kMostBlocks, std::bit_floor(static_cast<unsigned>(wanted)));
   const int64_t read = (pixels_met(z) * z.N + z.pixels_out()) * z.C * static_cast<int64_t>(sizeof(T));
   const int64_t sums = 2 * z.C * slice_pitch(z.R * z.S) * static_cast<int64_t>(sizeof(float));
   const int64_t clusters = std::clamp<int64_t>(read / (kShare * sums), 1, wanted / blocks);

@@ -125,6 +125,12 @@ DepthwiseWalk<T, kBackward> walk_of(const ConvShape& z, const void* from, const 
   return {z, static_cast<const T*>(from), static_cast<const T*>(weight), epilogue, skips};
 }
 
+/// The pictures of the calling block, of which blockIdx.y counts those that share channels.
+__device__ inline Range pictures_of_block(int N, int pictures) {
+  const int begin = static_cast<int>(blockIdx.y) * pictures;
+  return {begin < N ? begin : N, begin + pictures < N ? begin + pictures : N};
+}
+
 /// Taps of the largest filter whose gradient is walked: a thread has a sum for each, of each of its channels.
 inline constexpr int kWalkedTaps = 9;
 

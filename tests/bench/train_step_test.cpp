@@ -31,6 +31,13 @@ TEST_CASE("train_step --profile: where the time goes, and what memory a step tak
   CHECK(lines(profiled.out.substr(profiled.out.find("squeezenet1_1 32px"))) == 1);
 }
 
+TEST_CASE("train_step --size: a model whose head goes by the size of its pictures gets it") {
+  const auto lenet =
+      run_program("train_step", {"--arch", "lenet", "--size", "32", "--batch", "2", "--steps", "1", "--threads", "1"});
+  CHECK(lenet.status == 0);
+  CHECK(lenet.out.find("lenet 32px batch 2 fp32") != std::string::npos);
+}
+
 TEST_CASE("train_step --no-fuse: the same step, every node by itself") {
   for (const std::string device : {"simt", "cpu"}) {
     std::vector<std::string> arguments = {"--arch",  "lenet", "--size",   "28",   "--batch",  "2",

@@ -59,6 +59,10 @@ constexpr TrafficCase kCases[] = {
     {"cross_entropy_forward_backward", {{1024, 10}}},
     {"cross_entropy_forward_backward", {{512, 50}}},
     {"cross_entropy_forward_backward", {{64, 1025}}},
+    {"cross_entropy_forward_backward", {{32, 2}}},  // one block has them all
+    {"cross_entropy", {{32, 2}}},
+    {"cross_entropy_soft", {{32, 2}}},
+    {"binary_cross_entropy", {{40}}},
     {"cross_entropy", {{4096, 2}}},
     {"cross_entropy", {{1024, 10}}},
     {"cross_entropy", {{512, 50}}},
@@ -80,6 +84,7 @@ constexpr TrafficCase kCases[] = {
     {"bias_backward", {{64, 1000}}},   // a head's
     {"bias_backward", {{6272, 256}}},  // 128 pictures of 7 x 7
     {"bias_backward", {{1024, 1001}}},
+    {"bias_backward", {{5408, 256}}},
     {"relu_bias_backward", {{6272, 256}}},
     {"relu_bias_backward", {{1024, 1001}}},
     {"relu_bias_backward", {{8192, 64}}},
@@ -105,6 +110,9 @@ constexpr TrafficCase kCases[] = {
     {"batch_norm_eval_backward", {{1030, 64}, {1e-5, 0.1}}},
     {"batch_norm_eval_backward", {{1030, 64, 1, 1}, {1e-5, 0.1}}},
     {"batch_norm_eval_backward", {{1030, 63, 0, 1}, {1e-5, 0.1}}},
+    // One picture of 7 x 7: what is per channel is written once.
+    {"batch_norm_train_gathered", {{49, 512}, {1e-5, 0.1}}},
+    {"batch_norm_eval_backward", {{49, 512, 0, 1}, {1e-5, 0.1}}},
     // resnet50's and mobilenet_v2's last: few rows, many channels.
     {"batch_norm_train", {{1568, 512, 0, 1}, {1e-5, 0.1}}, true},
     {"batch_norm_train_gathered", {{1568, 512, 1, 1}, {1e-5, 0.1}}, true},
@@ -161,6 +169,7 @@ constexpr TrafficCase kCases[] = {
     {"conv2d_backward_filter", {{1, 112, 112, 16, 16, 3, 3, 2, 2, 1, 1, 1, 1, 16}}, true, kCluster},
     // mobilenet_v2's last: of small pictures each block's filters, or sums, would be a tenth or more of what is read.
     {"conv2d", {{32, 7, 7, 960, 960, 3, 3, 1, 1, 1, 1, 1, 1, 960, 1, 1, 0, 1}}, true, kCluster},
+    {"conv2d", {{3, 7, 7, 960, 960, 3, 3, 1, 1, 1, 1, 1, 1, 960, 1, 1, 0, 1}}, true, kCluster},
     {"conv2d_backward_data", {{32, 7, 7, 960, 960, 3, 3, 1, 1, 1, 1, 1, 1, 960}}, true, kCluster},
     {"conv2d_backward_filter", {{32, 7, 7, 960, 960, 3, 3, 1, 1, 1, 1, 1, 1, 960}}, true, kCluster},
     {"conv2d_backward_filter", {{24, 28, 28, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 16}}, true, kCluster},  // three clusters
