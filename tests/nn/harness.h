@@ -39,8 +39,15 @@ class Stripes : public Dataset {
 /// conv1, bn1, relu1, pool1, conv2, bn2, relu2, gap, drop, fc: everything that has a say in the bits.
 Model small_model(std::uint64_t seed = 0);
 
+/// The cpu device, or simt in a build without it: for a test that asks for no device in particular.
+#if WEFT_WITH_CPU
+inline constexpr const char* kAnyDevice = "cpu";
+#else
+inline constexpr const char* kAnyDevice = "simt";
+#endif
+
 /// For it: `device`, batches of 8, seed 5, and so many threads that compute and that load.
-LearnerOptions small_options(const std::string& device = "cpu", int threads = 2);
+LearnerOptions small_options(const std::string& device = kAnyDevice, int threads = 2);
 
 /// Requests a stop after so many calls, over all of them.
 class StopAfter : public Callback {

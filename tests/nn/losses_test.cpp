@@ -164,7 +164,7 @@ TEST_CASE("weights of several labels a picture are pairs: what is not there, and
 }
 
 TEST_CASE("a learner refuses targets that make no sense before it computes anything") {
-  LearnerOptions options = tests::small_options("cpu");
+  LearnerOptions options = tests::small_options();
   options.targets.class_weights = {1, 2, 3};
   CHECK(error_of([&] { learner(options); }) == "3 class weights for 2 classes");
 }
@@ -217,7 +217,7 @@ TEST_CASE("a mixture: shares follow Beta(alpha, alpha), partners are a permutati
 }
 
 TEST_CASE("smoothing of 0 and weights of 1 train like plain cross-entropy, and the rest learns and repeats itself") {
-  LearnerOptions plain = tests::small_options("cpu"), shares = tests::small_options("cpu");
+  LearnerOptions plain = tests::small_options(), shares = tests::small_options();
   shares.targets.class_weights = {1, 1};
   const auto rows = learner(plain).fit(0.02, 2), same = learner(shares).fit(0.02, 2);
   CHECK(same.back().train_loss == doctest::Approx(rows.back().train_loss).epsilon(1e-4));
@@ -272,7 +272,7 @@ TEST_CASE("several labels a picture: trained, evaluated, kept in RUN, and used f
   }
   CHECK(error_of([] {
           Learner(tests::small_model(5), std::make_shared<Labelled>(8, 1), std::make_shared<Stripes>(8, 2),
-                  tests::small_options("cpu"));
+                  tests::small_options());
         }).find("several labels") != std::string::npos);
 }
 
@@ -300,7 +300,7 @@ TEST_CASE(
       CHECK(trained({1, 8}, freeze).second > plain + 0.5);
     }
   }
-  LearnerOptions options = tests::small_options("cpu");
+  LearnerOptions options = tests::small_options();
   options.targets.class_weights = {1, 2};
   options.loss = binary_cross_entropy_loss();
   CHECK(error_of([&] {
@@ -309,7 +309,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a loss of one's own is given shares where they are asked for") {
-  LearnerOptions options = tests::small_options("cpu");
+  LearnerOptions options = tests::small_options();
   options.targets.label_smoothing = 0.2;
   options.loss = [](Graph& graph, ValueId logits, ValueId labels) {
     return ops::scale(graph, "loss", ops::cross_entropy_soft(graph, "mine", logits, labels), 2);
